@@ -25,8 +25,6 @@ COMMANDS = {
     "trust": "content trust (Notary) is not supported; signatures of cosign are copied along",
 }
 OPTIONS = {
-    "--ip6": "containers get no IPv6 address of their own choice",
-    "--link-local-ip": "containers get no link-local addresses",
     "--policy": "source policies are not evaluated here; pin images by digest, and ADD with --checksum",
     "--source-policy-file": "source policies are not evaluated here; pin images by digest, and ADD with --checksum",
     "--stream": "the context is read where it is",

@@ -28,6 +28,16 @@ _COLUMNS = {
 def network_create_args(p: Parser) -> None:
     p.add_argument("--attachable", action="store_true", help="Enable manual container attachment")
     p.add_argument(
+        "--aux-address",
+        action="append",
+        metavar="map",
+        help="Auxiliary IPv4 or IPv6 addresses used by Network driver (default map[])",
+    )
+    p.add_argument(
+        "--config-from", metavar="string", default="", help="The network from which to copy the configuration"
+    )
+    p.add_argument("--config-only", action="store_true", help="Create a configuration only network")
+    p.add_argument(
         "-d",
         "--driver",
         metavar="string",
@@ -41,7 +51,27 @@ def network_create_args(p: Parser) -> None:
     p.add_argument(
         "--ip-range", action="append", metavar="strings", help="Allocate container ip from a sub-range"
     )
+    p.add_argument("--ingress", action="store_true", help="Create swarm routing-mesh network")
+    p.add_argument(
+        "--ipam-driver",
+        metavar="string",
+        default="default",
+        help='IP Address Management Driver (default "default")',
+    )
+    p.add_argument(
+        "--ipam-opt",
+        action="append",
+        metavar="map",
+        help="Set IPAM driver specific options (default map[])",
+    )
+    p.add_argument(
+        "--ipv4", action="store_true", default=True, help="Enable or disable IPv4 address assignment"
+    )
+    p.add_argument(
+        "--ipv6", action="store_true", default=False, help="Enable or disable IPv6 address assignment"
+    )
     p.add_argument("--label", action="append", help="Set metadata on a network")
+    p.add_argument("--scope", metavar="string", default="", help="Control the network's scope")
     p.add_argument(
         "-o", "--opt", action="append", metavar="map", help="Set driver specific options (default map[])"
     )
@@ -56,22 +86,33 @@ def network_create_args(p: Parser) -> None:
 
 def network_create(ctx: Context, args: Namespace) -> int:
     """Print the network's id."""
-    from boxwright.cli.flags import UsageError
     from boxwright.container.options import labels, parse_map
+    from boxwright.network.driver_options import NetworkInvalid
+    from boxwright.network.pools import matched
 
-    for values in (args.subnet, args.gateway, args.ip_range):
-        if len(values) > 1:
-            raise UsageError("a bridge network has one subnet, gateway and range", prog=ctx.prog)
-    if (args.gateway or args.ip_range) and not args.subnet:
-        raise UsageError("every ip-range or gateway must have a corresponding subnet", prog=ctx.prog)
+    if args.scope == "swarm" or args.driver == "overlay":
+        raise NetworkInvalid("cannot create a swarm scoped network when swarm is not active")
+    if args.ingress:
+        raise NetworkInvalid("Ingress network can only be global scope network")
+    if args.scope not in ("", "local"):
+        raise NetworkInvalid(f"invalid scope {args.scope}", hint="networks are of this host: local")
     network = ctx.engine.networks.create(
         args.network,
         driver=args.driver,
-        subnet="".join(args.subnet),
-        gateway="".join(args.gateway),
-        ip_range="".join(args.ip_range),
+        pools=matched(
+            args.subnet,
+            ranges=args.ip_range,
+            gateways=args.gateway,
+            reserved=parse_map(args.aux_address, "auxiliary address"),
+        ),
+        ipv4=args.ipv4,
+        ipv6=args.ipv6,
         internal=args.internal,
         attachable=args.attachable,
+        config_only=args.config_only,
+        config_from=args.config_from,
+        ipam_driver=args.ipam_driver,
+        ipam_options=parse_map(args.ipam_opt, "option"),
         labels=labels((), args.label),
         options=parse_map(args.opt, "option"),
     )
@@ -135,8 +176,8 @@ def network_ls(ctx: Context, args: Namespace) -> int:
             "Name": n.name,
             "Driver": n.driver,
             "Scope": "local",
-            "IPv4": "true",
-            "IPv6": "false",
+            "IPv4": str(n.ipv4).lower(),
+            "IPv6": str(n.ipv6).lower(),
             "Internal": str(n.internal).lower(),
             "Labels": ",".join(f"{k}={v}" for k, v in sorted(n.labels.items())),
             "CreatedAt": n.created,
@@ -228,15 +269,42 @@ def network_connect_args(p: Parser) -> None:
         "--alias", action="append", metavar="strings", help="Add network-scoped alias for the container"
     )
     p.add_argument("--driver-opt", action="append", metavar="strings", help="driver options for the network")
+    p.add_argument(
+        "--gw-priority",
+        type=int,
+        metavar="int",
+        default=0,
+        help="Highest gw-priority provides the default gateway. Accepts positive and negative values",
+    )
     p.add_argument("--ip", metavar="string", default="", help='IPv4 address (e.g., "172.30.100.104")')
+    p.add_argument("--ip6", metavar="string", default="", help='IPv6 address (e.g., "2001:db8::33")')
     p.add_argument("--link", action="append", help="Add link to another container")
+    p.add_argument(
+        "--link-local-ip",
+        action="append",
+        metavar="strings",
+        help="Add a link-local address for the container",
+    )
     p.add_argument("network", metavar="NETWORK", complete="network")
     p.add_argument("container", metavar="CONTAINER", complete="container")
 
 
 def network_connect(ctx: Context, args: Namespace) -> int:
     """Give a container one more interface."""
-    ctx.engine.networks.connect(args.network, args.container, aliases=args.alias, ipv4=args.ip)
+    from boxwright.container.config import EndpointConfig
+    from boxwright.container.options import driver_opts
+
+    endpoint = EndpointConfig(
+        args.network,
+        aliases=tuple(args.alias),
+        ipv4=args.ip,
+        ipv6=args.ip6,
+        links=tuple(args.link),
+        link_local=tuple(args.link_local_ip),
+        priority=args.gw_priority,
+        driver_opts=driver_opts(args.driver_opt),
+    )
+    ctx.engine.networks.connect(args.network, args.container, endpoint=endpoint)
     return 0
 
 

@@ -64,7 +64,11 @@ class EndpointConfig:
     aliases: tuple[str, ...] = ()
     ipv4: str = ""
     mac: str = ""
-    links: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()  # CONTAINER:ALIAS
+    ipv6: str = ""
+    link_local: tuple[str, ...] = ()  # more addresses of the interface
+    priority: int = 0  # the highest has the default route
+    driver_opts: Mapping[str, str] = field(default=EMPTY, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from boxwright.container import frames
+from boxwright.container.endpoints import NoEndpoint, check_wish, joined
 from boxwright.container.job import RestartChange
 from boxwright.container.options import check_word
 from boxwright.container.records import Container, WrongState
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from boxwright.container.manager import Containers
     from boxwright.image.services import Services
+    from boxwright.network.netlink import Netlink
     from boxwright.network.networks import Network
 
 _CLONE_NEWNET = 0x40000000
@@ -46,20 +48,27 @@ def connect(
         raise ConnectionRefused(
             "container cannot be connected to multiple networks with one of the networks in private (none) mode"
         )
-    joined: dict[str, Any] = dict(container.record["networks"])
-    if network.name in joined:
+    networks: dict[str, Any] = dict(container.record["networks"])
+    if network.name in networks:
         raise WrongState(f"endpoint with name {container.name} already exists in network {network.name}")
-    for alias in wish.get("aliases", ()):
-        check_word(alias, "network alias")
-    joined[network.name] = dict(wish)
+    for what, texts in (("network alias", wish.get("aliases", ())), ("link", wish.get("links", ()))):
+        for text in texts:
+            check_word(text, what)
+    check_wish(network, wish)
+    if network.config_only:
+        raise NoEndpoint("cannot create endpoint on configuration-only network")
+    networks[network.name] = dict(wish)
     state = container.refresh()
     if state.running:
         if network.name == "bridge":
             network = containers.networks.default()
         _plug(services=services, containers=containers, container=container, network=network, wish=wish)
-    containers.catalog.save_record(container, {**container.record, "networks": joined})
+    containers.catalog.save_record(container, {**container.record, "networks": networks})
     services.tell(
-        "network", "connect", network.id, {"container": container.id, "name": network.name, "type": "bridge"}
+        "network",
+        "connect",
+        network.id,
+        {"container": container.id, "name": network.name, "type": network.driver},
     )
 
 
@@ -70,23 +79,17 @@ def _plug(
     network: Network,
     wish: Mapping[str, Any],
 ) -> None:
-    from boxwright.container.launch import name_server, names_of
-    from boxwright.network import bridge
+    from boxwright.container.launch import linked, name_server
     from boxwright.network.files import host_names
     from boxwright.network.namespace import connect as plug
 
     state = container.state
-    used = {e["interface"] for e in state.networks.values()}
-    number = next(n for n in range(1000) if f"eth{n}" not in used)
-    address = containers.networks.allocate(network, container.id, wish.get("ipv4", ""))
-    endpoint = containers.networks.endpoint(
-        network,
-        container.id,
-        address=address,
-        mac=wish.get("mac", ""),
-        number=number,
-        default=not used,
-        names=names_of(container, wish),
+    endpoint = joined(
+        containers.networks,
+        network=network,
+        container=container,
+        wish=wish,
+        used=[e["interface"] for e in state.networks.values()],
     )
     outside, inside, namespace = _sockets(state.pid)
     try:
@@ -96,8 +99,9 @@ def _plug(
             inside=inside,
             namespace=namespace,
             endpoint=endpoint,
-            master=bridge.ensure(outside, endpoint.plumbing(), lock),
+            lock=lock,
         )
+        _lead(inside, {**state.networks, network.name: endpoint.shown()})
         server = None
         if endpoint.names:
             from boxwright.network.dns import register
@@ -120,7 +124,21 @@ def _plug(
     )
     containers.order(container, frames.UPDATE, plain(change))
     own = " ".join(host_names(container.record["hostname"], container.config.domainname))
-    _hosts(container, lambda lines: [*lines, f"{address}\t{own}"])
+    new = [f"{address}\t{own}" for address, _ in endpoint.addresses]
+    new += [f"{address}\t{' '.join(names)}" for address, names in linked(containers.get, network.name, wish)]
+    _hosts(container, lambda lines: [*lines, *new])
+
+
+def _lead(inside: Netlink, shown: Mapping[str, Any]) -> None:
+    """Set the ways out of a container's namespace, whose endpoints are `shown`. Raises OSError."""
+    for six, address, gateway in ((False, "address", "gateway"), (True, "address6", "gateway6")):
+        leading = [e for e in shown.values() if not e.get("internal") and e.get(address)]
+        best = max(leading, key=lambda e: e.get("priority", 0), default=None)
+        index = inside.index(best["interface"]) if best is not None else 0
+        if best is not None and index:
+            inside.add_default_route(index, best[gateway])
+        else:
+            inside.delete_default_route(six=six)
 
 
 def _sockets(pid: int) -> tuple[Any, Any, int]:
@@ -143,8 +161,8 @@ def _sockets(pid: int) -> tuple[Any, Any, int]:
 
 def disconnect(services: Services, containers: Containers, container: Container, network: Network) -> None:
     """Raises WrongState when it is not connected."""
-    joined: dict[str, Any] = dict(container.record["networks"])
-    if network.name not in joined:
+    networks: dict[str, Any] = dict(container.record["networks"])
+    if network.name not in networks:
         raise WrongState(f"container {container.id} is not connected to network {network.name}")
     state = container.refresh()
     endpoint = state.networks.get(network.name)
@@ -152,14 +170,14 @@ def disconnect(services: Services, containers: Containers, container: Container,
         _unplug(
             services=services, containers=containers, container=container, network=network, endpoint=endpoint
         )
-    del joined[network.name]
+    del networks[network.name]
     containers.networks.release(container.id, network.name)
-    containers.catalog.save_record(container, {**container.record, "networks": joined})
+    containers.catalog.save_record(container, {**container.record, "networks": networks})
     services.tell(
         "network",
         "disconnect",
         network.id,
-        {"container": container.id, "name": network.name, "type": "bridge"},
+        {"container": container.id, "name": network.name, "type": network.driver},
     )
 
 
@@ -178,6 +196,7 @@ def _unplug(
         index = inside.index(endpoint["interface"])
         if index:
             inside.delete(index)
+        _lead(inside, {name: e for name, e in container.state.networks.items() if name != network.name})
         if endpoint["names"]:
             unregister(str(dns_directory(services)), container.id, [endpoint["id"]])
     except OSError as error:
@@ -190,9 +209,8 @@ def _unplug(
         os.close(namespace)
     kept = {name: e for name, e in container.state.networks.items() if name != network.name}
     containers.order(container, frames.UPDATE, plain(RestartChange(networks=kept)))
-    _hosts(
-        container, lambda lines: [line for line in lines if not line.startswith(endpoint["address"] + "\t")]
-    )
+    own = {endpoint[key] for key in ("address", "address6") if endpoint.get(key)}
+    _hosts(container, lambda lines: [line for line in lines if line.partition("\t")[0] not in own])
 
 
 def _hosts(container: Container, change: Any) -> None:

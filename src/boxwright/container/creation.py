@@ -13,6 +13,7 @@ from boxwright.container.config import (
     MountSpec,
     PortBinding,
 )
+from boxwright.container.endpoints import check_wish, wish_of
 from boxwright.container.mounts import parse_volumes_from
 from boxwright.container.options import (
     check_line,
@@ -136,6 +137,7 @@ class Creation:
             ("hostname", [config.hostname] if config.hostname else []),
             ("domain name", [config.domainname] if config.domainname else []),
             ("network alias", [alias for endpoint in config.endpoints for alias in endpoint.aliases]),
+            ("link", [link for endpoint in config.endpoints for link in endpoint.links]),
             ("link", config.links),
             ("host", [entry.partition(":")[0] for entry in map(parse_host, config.extra_hosts)]),
             ("DNS search domain", config.dns_search),
@@ -218,7 +220,7 @@ class Creation:
         if mode in ("host", "none") or mode.startswith("container:"):
             if mode.startswith("container:"):
                 self._catalog.get(mode.partition(":")[2])
-            if any(e.ipv4 or e.aliases for e in config.endpoints):
+            if any(wish_of(e).keys() - {"mac"} for e in config.endpoints):
                 raise ContainerConfigInvalid(
                     "invalid config for network "
                     + mode
@@ -226,28 +228,12 @@ class Creation:
                 )
             return {}
         out: dict[str, Any] = {}
-        out[self._catalog.networks.get(mode).name] = next(
-            (self._wishes(e) for e in config.endpoints if e.network == mode), {}
-        )
-        for endpoint in config.endpoints:
-            if endpoint.network != mode:
-                out[self._catalog.networks.get(endpoint.network).name] = self._wishes(endpoint)
-        if "bridge" in out and (out["bridge"].get("aliases") or out["bridge"].get("ipv4")):
-            raise ContainerConfigInvalid(
-                "invalid endpoint settings: network-scoped aliases are only supported for user-defined networks"
-                if out["bridge"].get("aliases")
-                else "invalid config for network bridge: invalid endpoint settings: user specified IP "
-                "address is supported on user defined networks only"
-            )
+        first = next((e for e in config.endpoints if e.network == mode), EndpointConfig(mode))
+        for endpoint in (first, *(e for e in config.endpoints if e.network != mode)):
+            network = self._catalog.networks.get(endpoint.network)
+            check_wish(network, wish := wish_of(endpoint))
+            out[network.name] = wish
         return out
-
-    @staticmethod
-    def _wishes(endpoint: EndpointConfig) -> dict[str, Any]:
-        return {
-            k: v
-            for k, v in (("aliases", list(endpoint.aliases)), ("ipv4", endpoint.ipv4), ("mac", endpoint.mac))
-            if v
-        }
 
     # --- mounts --------------------------------------------------------------------------------
 

@@ -64,6 +64,9 @@ def command_text(container: Container) -> str:
     )
 
 
+_IPAM = (("IPv4Address", "ipv4"), ("IPv6Address", "ipv6"), ("LinkLocalIPs", "link_local"))
+
+
 def networks(container: Container) -> dict[str, Any]:
     """NetworkSettings.Networks."""
     state = container.state
@@ -76,20 +79,20 @@ def networks(container: Container) -> dict[str, Any]:
         wish = wishes.get(name) or {}
         aliases = list(wish.get("aliases") or ()) or None
         out[name] = {
-            "IPAMConfig": {"IPv4Address": wish["ipv4"]} if wish.get("ipv4") else None,
-            "Links": None,
+            "IPAMConfig": {key: wish[own] for key, own in _IPAM if wish.get(own)} or None,
+            "Links": list(wish.get("links") or ()) or None,
             "Aliases": aliases,
             "MacAddress": joined["mac"] if joined else "",
-            "DriverOpts": None,
-            "GwPriority": 0,
+            "DriverOpts": dict(wish.get("driver_opts") or {}) or None,
+            "GwPriority": wish.get("priority", 0),
             "NetworkID": (joined or {}).get("id", ""),
             "EndpointID": "",
             "Gateway": joined["gateway"] if joined else "",
             "IPAddress": joined["address"] if joined else "",
             "IPPrefixLen": joined["prefix"] if joined else 0,
-            "IPv6Gateway": "",
-            "GlobalIPv6Address": "",
-            "GlobalIPv6PrefixLen": 0,
+            "IPv6Gateway": (joined or {}).get("gateway6", ""),
+            "GlobalIPv6Address": (joined or {}).get("address6", ""),
+            "GlobalIPv6PrefixLen": (joined or {}).get("prefix6", 0),
             "DNSNames": (joined["names"] or None) if joined else None,
         }
     return out
@@ -384,11 +387,11 @@ def inspect(container: Container, *, driver: str, sizes: tuple[int, int] | None 
             "SecondaryIPv6Addresses": None,
             "EndpointID": "",
             "Gateway": first.get("Gateway", ""),
-            "GlobalIPv6Address": "",
-            "GlobalIPv6PrefixLen": 0,
+            "GlobalIPv6Address": first.get("GlobalIPv6Address", ""),
+            "GlobalIPv6PrefixLen": first.get("GlobalIPv6PrefixLen", 0),
             "IPAddress": first.get("IPAddress", ""),
             "IPPrefixLen": first.get("IPPrefixLen", 0),
-            "IPv6Gateway": "",
+            "IPv6Gateway": first.get("IPv6Gateway", ""),
             "MacAddress": first.get("MacAddress", ""),
             "Networks": nets,
         },

@@ -6,11 +6,13 @@ from boxwright.spec.times import rfc3339
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from boxwright.container.manager import Containers
     from boxwright.container.volumes import Volume
     from boxwright.network.networks import Network
+    from boxwright.network.pools import Pool
 
 
 def inspect_network(containers: Containers, network: Network) -> dict[str, Any]:
@@ -23,32 +25,46 @@ def inspect_network(containers: Containers, network: Network) -> dict[str, Any]:
                 "Name": container.name,
                 "EndpointID": "",
                 "MacAddress": endpoint["mac"],
-                "IPv4Address": f"{endpoint['address']}/{endpoint['prefix']}",
+                "IPv4Address": _with_prefix(endpoint, "address", "prefix"),
+                "IPv6Address": _with_prefix(endpoint, "address6", "prefix6"),
             }
-            connected[container.id] = {**shown, "IPv6Address": ""}
-    pool: dict[str, str] = {"Subnet": network.subnet} if network.subnet else {}
-    if network.ip_range:
-        pool["IPRange"] = network.ip_range
-    if network.gateway:
-        pool["Gateway"] = network.gateway
+            connected[container.id] = shown
     return {
         "Name": network.name,
         "Id": network.id,
         "Created": network.created or "0001-01-01T00:00:00Z",
         "Scope": "local",
         "Driver": network.driver,
-        "EnableIPv4": True,
-        "EnableIPv6": False,
-        "IPAM": {"Driver": "default", "Options": {}, "Config": [pool] if pool else []},
+        "EnableIPv4": network.ipv4,
+        "EnableIPv6": network.ipv6,
+        "IPAM": {
+            "Driver": network.ipam_driver,
+            "Options": dict(network.ipam_options),
+            "Config": [_pool(pool) for pool in network.pools],
+        },
         "Internal": network.internal,
         "Attachable": network.attachable,
         "Ingress": False,
-        "ConfigFrom": {"Network": ""},
-        "ConfigOnly": False,
+        "ConfigFrom": {"Network": network.config_from},
+        "ConfigOnly": network.config_only,
         "Containers": connected,
         "Options": dict(network.options),
         "Labels": dict(network.labels),
     }
+
+
+def _with_prefix(endpoint: Mapping[str, Any], address: str, prefix: str) -> str:
+    return f"{endpoint[address]}/{endpoint[prefix]}" if endpoint.get(address) else ""
+
+
+def _pool(pool: Pool) -> dict[str, Any]:
+    shown: dict[str, Any] = {"Subnet": pool.subnet}
+    known = (
+        ("IPRange", pool.ip_range),
+        ("Gateway", pool.gateway),
+        ("AuxiliaryAddresses", dict(pool.reserved)),
+    )
+    return {**shown, **{key: value for key, value in known if value}}
 
 
 def inspect_volume(volume: Volume) -> dict[str, Any]:

@@ -6,11 +6,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from boxwright.container import frames, hostside, spec
-from boxwright.container.config import ContainerConfigInvalid, PortBinding
+from boxwright.container import endpoints, frames, hostside, spec
 from boxwright.container.job import HealthPlan, Job, LogPlan
 from boxwright.container.options import OptionInvalid, parse_signal
-from boxwright.container.ports import parse_exposed
 from boxwright.container.records import (
     Container,
     MountPoint,
@@ -26,10 +24,10 @@ from boxwright.container.remains import clean_up, dns_directory, keep_job, polic
 from boxwright.container.session import Session, interpreter
 from boxwright.container.sources import Sources
 from boxwright.container.supervisor.mounted import take_down
-from boxwright.errors import BoxwrightError, Unsupported
+from boxwright.errors import BoxwrightError, NotFound, Unsupported
 from boxwright.files.places import Places
 from boxwright.network import files
-from boxwright.network.plan import Endpoint, NameServer, NetworkPlan, Port, plain
+from boxwright.network.plan import Endpoint, NameServer, NetworkPlan, plain, with_ways_out
 from boxwright.rootfs.mountpoints import MountPoints
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import User, resolve_user
@@ -357,22 +355,24 @@ class Launcher:
             return {**spaces, "network": None}, None, []
         if mode.startswith("container:"):
             return {**spaces, "network": f"/proc/{self._other(mode)}/ns/net"}, None, []
-        endpoints = () if mode == "none" else self._endpoints()
+        joined = () if mode == "none" else self._endpoints()
         plan = NetworkPlan(
             id=self._container.id,
             lock=str(Places(self._services.root).network_lock),
-            endpoints=endpoints,
-            ports=self._ports(endpoints),
-            name_server=name_server(self._services) if any(e.names for e in endpoints) else None,
+            endpoints=joined,
+            ports=endpoints.bound(self._container, joined, self._find(None), self._reserved),
+            name_server=name_server(self._services) if any(e.names for e in joined) else None,
         )
         names = files.host_names(self._container.record["hostname"], config.domainname)
-        lines = [(e.address, names) for e in endpoints]
+        lines = [(address, names) for e in joined for address, _ in e.addresses]
         if self._container.record.get("links"):
             from boxwright.container import links
 
             found = links.found(self._container, self._find)
             self._variables = links.variables(self._container, found)
             lines = links.host_lines(found) + lines
+        for name, wish in self._container.record["networks"].items():
+            lines += linked(self._find, name, wish)
         return {**spaces, "network": NAMESPACE.format(supervisor)}, plan, lines
 
     def _other(self, choice: str) -> int:
@@ -383,91 +383,19 @@ class Launcher:
         return state.pid
 
     def _endpoints(self) -> tuple[Endpoint, ...]:
-        out: list[Endpoint] = []
+        found: list[Endpoint] = []
         for name, wish in self._container.record["networks"].items():
             network = self._networks.default() if name == "bridge" else self._networks.get(name)
-            if network.driver != "bridge":
-                raise ContainerConfigInvalid(
-                    f"container cannot be connected to network {network.name} together with others"
+            found.append(
+                endpoints.joined(
+                    self._networks,
+                    network=network,
+                    container=self._container,
+                    wish=wish,
+                    used=[e.interface for e in found],
                 )
-            address = self._networks.allocate(network, self._container.id, wish.get("ipv4", ""))
-            endpoint = self._networks.endpoint(
-                network,
-                self._container.id,
-                address=address,
-                mac=wish.get("mac", ""),
-                number=len(out),
-                default=not any(e.default for e in out),
-                names=names_of(self._container, wish),
             )
-            out.append(endpoint)
-        return tuple(out)
-
-    def _ports(self, endpoints: tuple[Endpoint, ...]) -> tuple[Port, ...]:
-        """Host ports, reserved until the rules are there. Raises PortTaken."""
-        if not endpoints:
-            return ()
-        wanted = list(self._config.ports)
-        if self._config.publish_all:
-            bound = {(p.container_port, p.protocol) for p in wanted}
-            exposed = parse_exposed(self._container.merged.get("ExposedPorts") or ())
-            wanted += [PortBinding(*port) for port in exposed if port not in bound]
-        # The endpoint of the default route answers for all; an internal network publishes nothing, as in Docker.
-        gateway = next((e for e in endpoints if e.default), None)
-        if not wanted or gateway is None:
-            return ()
-        usual = gateway.host_address
-        from boxwright.network.ports import PortTaken, publishable
-
-        found = []
-        for binding in wanted:
-            if usual and not binding.host_ip:
-                binding = replace(binding, host_ip=usual)
-            if binding.host_port:
-                self._refuse_published(binding, binding.host_port)
-            try:
-                host_port, addresses, held = publishable(binding.protocol, binding.host_ip, binding.host_port)
-            except PortTaken as error:
-                raise PortTaken(
-                    f"driver failed programming external connectivity on endpoint {self._container.name}: {error}"
-                ) from error
-            if held is not None:
-                self._reserved.append(held)
-            if not binding.host_port:
-                self._refuse_published(binding, host_port)
-            found += [
-                Port(
-                    protocol=binding.protocol,
-                    host_ip=address,
-                    host_port=host_port,
-                    address=gateway.address,
-                    port=binding.container_port,
-                    bridge=gateway.bridge,
-                )
-                for address in addresses
-            ]
-        return tuple(found)
-
-    def _refuse_published(self, binding: PortBinding, port: int) -> None:
-        from boxwright.network.ports import PortTaken
-
-        # A published port has no listening socket, only a rule: other containers' are known from their state.
-        for other in self._find(None):
-            if other.id == self._container.id:
-                continue
-            for known in other.state.ports if other.state.active else ():
-                same = (
-                    not known.host_ip
-                    or not binding.host_ip
-                    or known.host_ip == binding.host_ip
-                    or "0.0.0.0" in (known.host_ip, binding.host_ip)
-                )
-                if known.protocol == binding.protocol and known.host_port == port and same:
-                    raise PortTaken(
-                        f"driver failed programming external connectivity on endpoint {self._container.name}: "
-                        f"Bind for {binding.host_ip or '0.0.0.0'}:{port} failed: port is already allocated",
-                        hint=f"container {other.name} has it",
-                    )
+        return with_ways_out(found)
 
     def _files(self, plan: NetworkPlan | None, addresses: list[tuple[str, list[str]]]) -> dict[str, str]:
         directory, config = self._container.directory, self._config
@@ -477,9 +405,9 @@ class Launcher:
                 target: str(other / name) for target, name in spec_files().items() if (other / name).exists()
             }
         shares = config.network == "host"
-        endpoints = plan.endpoints if plan else ()
-        internal = next((e.gateway for e in endpoints if e.names), "")
-        gateway = next((e.gateway for e in endpoints), "")
+        joined = plan.endpoints if plan else ()
+        internal = next((e.gateway or e.gateway6 for e in joined if e.names), "")
+        gateway = next((e.gateway or e.gateway6 for e in joined), "")
         texts = {
             "hostname": self._container.record["hostname"] + "\n",
             "resolv.conf": files.resolv(
@@ -505,14 +433,25 @@ def spec_files() -> dict[str, str]:
     return {"/etc/resolv.conf": "resolv.conf", "/etc/hostname": "hostname", "/etc/hosts": "hosts"}
 
 
+def linked(find: Any, network: str, wish: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Lines of /etc/hosts for the links of one network: those that run and are on it, too, as Docker has it."""
+    lines = []
+    for link in wish.get("links", ()):
+        name, _, alias = link.partition(":")
+        try:
+            other: Container = find(name)
+        except NotFound:
+            continue
+        found = other.refresh().networks.get(network) if other.state.running else None
+        for key in ("address", "address6"):
+            if found is not None and found.get(key):
+                lines.append((found[key], [alias or name]))
+    return lines
+
+
 def name_server(services: Services) -> NameServer:
     """Of this root's user networks. Raises ProgramAbsent."""
     return NameServer(directory=str(dns_directory(services)), program=hostside.dns_program())
-
-
-def names_of(container: Container, wish: Mapping[str, Any]) -> list[str]:
-    """The container's names on a network that it joins by this wish."""
-    return [container.name, *wish.get("aliases", ()), container.short_id]
 
 
 def stop_plan(container: Container, signal: str = "", seconds: float | None = None) -> tuple[int, float]:

@@ -3,7 +3,7 @@ tell of their ports (docs.docker.com, "Legacy container links")."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from boxwright.container.config import ContainerConfig, ContainerConfigInvalid
 from boxwright.container.ports import parse_exposed
@@ -12,6 +12,8 @@ from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     Find = Callable[[str], Container]
 
 _BRIDGE = "bridge"
@@ -20,11 +22,12 @@ _OWN = ("HOME", "PATH")  # of each container: they tell nothing of the other
 
 @dataclass(frozen=True, slots=True)
 class ContainerLink:
-    """Another container, what it is called here, and its address."""
+    """Another container, what it is called here, and its addresses; '' of a family that it has not."""
 
     other: Container
     alias: str
     address: str
+    address6: str = ""
 
 
 def resolved(config: ContainerConfig, find: Find) -> list[list[str]]:
@@ -62,20 +65,26 @@ def found(container: Container, find: Find) -> list[ContainerLink]:
                 f"Cannot link to a non running container: /{other.name} AS /{container.name}/{alias}"
             )
         wanted = [_BRIDGE] if mode == _BRIDGE else [*container.record["networks"], *state.networks]
-        address = next((state.networks[n]["address"] for n in wanted if n in state.networks), "")
-        if not address:
+        joined: Mapping[str, Any] = next((state.networks[n] for n in wanted if n in state.networks), {})
+        addresses = (joined.get("address", ""), joined.get("address6", ""))
+        if not any(addresses):
             raise WrongState(
                 f"container {other.id} not attached to default bridge network"
                 if mode == _BRIDGE
                 else f"container {other.id} is not attached to a network of container {container.id}"
             )
-        out.append(ContainerLink(other, alias, address))
+        out.append(ContainerLink(other, alias, *addresses))
     return out
 
 
 def host_lines(links: Sequence[ContainerLink]) -> list[tuple[str, list[str]]]:
     """For /etc/hosts."""
-    return [(k.address, list(dict.fromkeys([k.alias, k.other.short_id, k.other.name]))) for k in links]
+    return [
+        (address, list(dict.fromkeys([k.alias, k.other.short_id, k.other.name])))
+        for k in links
+        for address in (k.address, k.address6)
+        if address
+    ]
 
 
 def variables(container: Container, links: Sequence[ContainerLink]) -> list[str]:

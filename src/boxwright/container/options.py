@@ -439,17 +439,45 @@ def parse_network(text: str) -> tuple[str, dict[str, Any]]:
     """``--network``'s value: a name, or ``name=N,alias=A,ip=…,mac-address=…``. Raises ContainerConfigInvalid."""
     if "=" not in text:
         return text, {}
-    name, aliases, out = "", [], {}
+    name = ""
+    out: dict[str, Any] = {}
     for part in text.split(","):
         key, _, value = part.partition("=")
+        key = key.strip().lower()
         if key == "name":
             name = value
-        elif key == "alias":
-            aliases.append(value)
-        elif key in ("ip", "mac-address"):
-            out["ipv4" if key == "ip" else "mac"] = value
-        elif key not in ("driver-opt", "link-local-ip", "gw-priority"):
-            raise ContainerConfigInvalid(f"invalid field value in --network: {part}")
+        elif key in ("alias", "link-local-ip"):
+            kept = "aliases" if key == "alias" else "link_local"
+            out[kept] = (*out.get(kept, ()), value)
+        elif key in ("ip", "ip6", "mac-address"):
+            out[{"ip": "ipv4", "ip6": "ipv6"}.get(key, "mac")] = value
+        elif key == "gw-priority":
+            out["priority"] = priority(value)
+        elif key == "driver-opt":
+            out["driver_opts"] = {**out.get("driver_opts", {}), **driver_opts([value])}
+        else:
+            raise ContainerConfigInvalid(f"invalid field key {key} in --network: {part}")
     if not name:
         raise ContainerConfigInvalid("network name is missing in --network", hint="give it as name=NETWORK")
-    return name, {**out, **({"aliases": tuple(aliases)} if aliases else {})}
+    return name, out
+
+
+def priority(text: str) -> int:
+    """Of a gateway. Raises ContainerConfigInvalid."""
+    try:
+        if len(text) > 12:
+            raise ValueError
+        return int(text)
+    except ValueError as error:
+        raise ContainerConfigInvalid(f"invalid gw-priority ({text}): invalid syntax") from error
+
+
+def driver_opts(texts: Iterable[str]) -> dict[str, str]:
+    """``KEY=VALUE`` of an endpoint; keys in small letters. Raises ContainerConfigInvalid."""
+    out = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise ContainerConfigInvalid("invalid key value pair format in driver options")
+        out[key.strip().lower()] = value.strip()
+    return out

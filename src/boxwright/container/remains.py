@@ -79,6 +79,8 @@ def clean_up(services: Services, container: Container) -> None:
     except OSError:  # rules that cannot be removed now harm this address alone
         pass
     for endpoint in plan.endpoints if plan is not None else ():
+        if endpoint.driver != "bridge":
+            continue
         janitor.leave(endpoint.plumbing(), plan.lock if plan is not None else "")
     for name in ("attach.sock", "job.json"):
         try:

@@ -9,10 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from boxwright.container.config import EndpointConfig
     from boxwright.engine.services import EngineServices
     from boxwright.image.filters import Filters
     from boxwright.image.maintain import Pruned
     from boxwright.network.networks import Network
+    from boxwright.network.pools import Pool
 
 
 @checked
@@ -44,12 +46,20 @@ class NetworksAPI:
         subnet: str = "",
         gateway: str = "",
         ip_range: str = "",
+        pools: Sequence[Pool] = (),
+        ipv4: bool = True,
+        ipv6: bool = False,
         internal: bool = False,
         attachable: bool = False,
+        config_only: bool = False,
+        config_from: str = "",
+        ipam_driver: str = "default",
+        ipam_options: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
         options: Mapping[str, str] | None = None,
     ) -> Network:
-        """A network of one's own. Raises NetworkInvalid, NetworkExists, AddressesExhausted, BuiltIn."""
+        """A network of one's own: with one `subnet`, or with `pools` (`network.pools.Pool`). Raises NetworkInvalid,
+        NetworkExists, AddressesExhausted, BuiltIn."""
         from boxwright.network.networks import NetworkConfig
         from boxwright.spec.times import stamp
 
@@ -58,21 +68,39 @@ class NetworksAPI:
             subnet=subnet,
             gateway=gateway,
             ip_range=ip_range,
+            pools=tuple(pools),
+            ipv4=ipv4,
+            ipv6=ipv6,
             internal=internal,
             attachable=attachable,
+            config_only=config_only,
+            config_from=config_from,
+            ipam_driver=ipam_driver,
+            ipam_options=dict(ipam_options or {}),
             labels=dict(labels or {}),
             options=dict(options or {}),
             created=stamp(),
         )
         return self._services.containers.networks.create(name, wish)
 
-    def connect(self, network: str, container: str, *, aliases: Sequence[str] = (), ipv4: str = "") -> None:
-        """Give a container one more interface, also while it runs. Raises NoSuchNetwork, NoSuchContainer,
-        ConnectionRefused, WrongState, AddressTaken."""
+    def connect(
+        self,
+        network: str,
+        container: str,
+        *,
+        aliases: Sequence[str] = (),
+        ipv4: str = "",
+        endpoint: EndpointConfig | None = None,
+    ) -> None:
+        """Give a container one more interface, also while it runs: with aliases and an IPv4 address, or with all that
+        an `endpoint` may have. Raises NoSuchNetwork, NoSuchContainer, ConnectionRefused, WrongState, AddressTaken,
+        ContainerConfigInvalid."""
+        from boxwright.container.config import EndpointConfig
         from boxwright.container.connect import connect
+        from boxwright.container.endpoints import wish_of
 
         containers = self._services.containers
-        wish = {key: value for key, value in (("aliases", list(aliases)), ("ipv4", ipv4)) if value}
+        wish = wish_of(endpoint or EndpointConfig(network, aliases=tuple(aliases), ipv4=ipv4))
         connect(
             services=self._services,
             containers=containers,

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LABEL = "boxwright"
-_FORWARD = "ipv4/ip_forward"
+_FORWARD, _FORWARD6 = "ipv4/ip_forward", "ipv6/conf/all/forwarding"
+# Of an interface that has IPv6 from us: on, usable at once (addresses are ours to give), and asking no router.
+SIX = (("disable_ipv6", "0"), ("accept_dad", "0"), ("accept_ra", "0"))
 
 
 class NoBridge(OSError):
@@ -44,17 +46,22 @@ def _settle(netlink: Netlink, network: Plumbing, lock: str) -> int:
             link = netlink.link(network.bridge)
             if link is None:
                 raise OSError(errno.ENODEV, f"the bridge {network.bridge} vanished")
-            # As in Docker, networks have IPv4 only; what cannot speak IPv6 passes nothing on.
-            set_kernel(f"ipv6/conf/{network.bridge}/disable_ipv6", "1")
+            if not network.gateway6:  # what cannot speak IPv6 passes nothing on
+                set_kernel(f"ipv6/conf/{network.bridge}/disable_ipv6", "1")
         check_kind(link)
-        try:
-            netlink.add_address(link.index, network.gateway, network.prefix, label=_LABEL)
-        except FileExistsError:
-            pass
-        if not _forwards():
-            # As in Docker: that the host forwards for us is no reason to forward for others.
-            firewall.close_forwarding()
-            set_kernel(_FORWARD, "1")
+        if network.gateway6:
+            for name, value in SIX:
+                set_kernel(f"ipv6/conf/{network.bridge}/{name}", value)
+        for gateway, prefix in network.gateways:
+            try:
+                netlink.add_address(link.index, gateway, prefix, label=_LABEL)
+            except FileExistsError:
+                pass
+        for six in (False, True):
+            if (network.gateway6 if six else network.gateway) and not _forwards(six=six):
+                # As in Docker: that the host forwards for us is no reason to forward for others.
+                firewall.close_forwarding(six=six)
+                _start_forwarding(six=six)
         set_kernel(f"ipv4/conf/{network.bridge}/route_localnet", "1")  # for ports published at 127.0.0.1
         # Last, the two by which another process knows that all of it is there, whenever this one ends.
         firewall.open_network(network)
@@ -62,13 +69,35 @@ def _settle(netlink: Netlink, network: Plumbing, lock: str) -> int:
         return link.index
 
 
-def _forwards() -> bool:
+def _forwards(*, six: bool) -> bool:
     """Whether the host passes packets on; True where the kernel does not say."""
+    return _kernel(_FORWARD6 if six else _FORWARD) not in ("0",)
+
+
+def _start_forwarding(*, six: bool) -> None:
+    if not six:
+        set_kernel(_FORWARD, "1")
+        return
+    # A host that forwards does not ask routers for its own way out, unless it is told to.
     try:
-        with open(f"/proc/sys/net/{_FORWARD}") as setting:
-            return setting.read().strip() != "0"
+        names = os.listdir("/proc/sys/net/ipv6/conf")
     except OSError:
-        return True
+        names = []
+    asking = [
+        f"ipv6/conf/{name}/accept_ra" for name in names if _kernel(f"ipv6/conf/{name}/accept_ra") == "1"
+    ]
+    for setting in asking:
+        set_kernel(setting, "2")
+    set_kernel(_FORWARD6, "1")
+
+
+def _kernel(name: str) -> str:
+    """'' where the kernel does not say."""
+    try:
+        with open(f"/proc/sys/net/{name}") as setting:
+            return setting.read().strip()
+    except OSError:
+        return ""
 
 
 def mend(networks: Sequence[Plumbing], lock: str, *, thoroughly: bool = False) -> bool:
@@ -109,11 +138,12 @@ def _take_down(netlink: Netlink, network: Plumbing) -> None:
     link = netlink.link(network.bridge)
     if link is not None and _is_ours(link, network):
         netlink.delete(link.index)
-    elif link is not None and netlink.delete_address(
-        link.index, network.gateway, network.prefix, label=_LABEL
-    ):
-        # The kernel's default: without our rules, the bridge's other members would reach the host's loopback.
-        set_kernel(f"ipv4/conf/{network.bridge}/route_localnet", "0")
+    elif link is not None:
+        for gateway, prefix in network.gateways:
+            gone = netlink.delete_address(link.index, gateway, prefix, label=_LABEL)
+            if gone and gateway == network.gateway:
+                # The kernel's default: without our rules, the bridge's other members would reach the host's loopback.
+                set_kernel(f"ipv4/conf/{network.bridge}/route_localnet", "0")
     firewall.close_network(network)
 
 

@@ -16,7 +16,7 @@ import time
 
 from boxwright.files import locks, whole
 from boxwright.files.locks import Lock
-from boxwright.network.values import host_name, identity, ipv4
+from boxwright.network.values import host_name, identity, ipv4, ipv6
 from boxwright.runtime.spawn import SUPERVISORS, locate, start
 
 TYPE_CHECKING = False
@@ -58,8 +58,10 @@ def register(server: NameServer, container: str, endpoints: Iterable[Endpoint]) 
 def _add(directory: str, name: str, container: str, endpoint: Endpoint) -> None:
     names = ",".join(host_name(text, "network alias") for text in endpoint.names)
     lines = [line for line in _read(directory, name)[1:] if line.split(" ", 1)[0] != container]
-    lines.append(f"{container} {ipv4(endpoint.address)}  {names}")
-    _write(directory, name, [ipv4(endpoint.gateway), *lines])
+    four = ipv4(endpoint.address) if endpoint.address else ""
+    six = ipv6(endpoint.address6) if endpoint.address6 else ""
+    lines.append(f"{container} {four} {six} {names}")
+    _write(directory, name, [",".join(gateway for gateway, _ in endpoint.plumbing().gateways), *lines])
 
 
 def unregister(directory: str, container: str, networks: Iterable[str]) -> None:

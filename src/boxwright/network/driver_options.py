@@ -1,4 +1,5 @@
-"""What `network create --opt` may say: the options of Docker's bridge driver that have their effect here."""
+"""What `network create --opt` and `network connect --driver-opt` may say: the options of Docker's drivers that have
+their effect here."""
 
 from __future__ import annotations
 
@@ -14,9 +15,15 @@ _MTU_LEAST, _MTU_MOST = 68, 65535  # RFC 791; the largest that a bridge takes
 _FIXED = {
     _BRIDGE + "enable_icc": True,
     _BRIDGE + "default_bridge": False,
-    "com.docker.network.enable_ipv4": True,
-    "com.docker.network.enable_ipv6": False,
 }
+# Of an endpoint.
+INTERFACE, SYSCTLS = "com.docker.network.endpoint.ifname", "com.docker.network.endpoint.sysctls"
+SHARED = ("macvlan", "ipvlan")  # drivers that share an interface of the host
+_SHARED_OPTIONS = {
+    "macvlan": ("parent", "macvlan_mode", MTU),
+    "ipvlan": ("parent", "ipvlan_mode", "ipvlan_flag", MTU),
+}
+_WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
 
 
@@ -24,9 +31,14 @@ class NetworkInvalid(Invalid):
     """The network cannot be as wanted."""
 
 
-def check(options: Mapping[str, str]) -> None:
+def check(options: Mapping[str, str], driver: str = "bridge") -> None:
     """Raises NetworkInvalid for an option without an effect, a value that cannot be, or the name of an interface of the
-    host that is no bridge."""
+    host that is no bridge. `driver` is any for a description of networks to be, whose own check will come."""
+    if driver == "any":
+        return
+    if driver in SHARED:
+        _check_shared(driver, options)
+        return
     for key, value in options.items():
         if key == MTU:
             mtu(options)
@@ -45,6 +57,95 @@ def check(options: Mapping[str, str]) -> None:
             )
     if NAME in options:
         _check_interface(options[NAME])
+
+
+def _check_shared(driver: str, options: Mapping[str, str]) -> None:
+    for key in options:
+        if key not in _SHARED_OPTIONS[driver]:
+            raise NetworkInvalid(
+                f"unknown network option {key!r}", hint=f"{driver} knows {', '.join(_SHARED_OPTIONS[driver])}"
+            )
+    mtu(options)
+    mode(driver, options)
+    if name := options.get("parent", ""):
+        from boxwright.network import parents
+        from boxwright.network.netlink import Netlink
+        from boxwright.network.values import interface
+
+        netlink = Netlink()
+        try:
+            link = netlink.link(name) if name == "lo" else netlink.link(interface(name))
+            if link is not None and link.loopback:
+                raise NetworkInvalid(f"loopback interface is not a valid {driver} parent link")
+            if link is None and netlink.link(base := parents.sub_interface(name)[0]) is None:
+                raise NetworkInvalid(f"invalid parent {name}: there is no interface {base}")
+        finally:
+            netlink.close()
+
+
+def parent(options: Mapping[str, str], network: str) -> str:
+    """The interface that a macvlan or ipvlan network (by its id) shares."""
+    if name := options.get("parent", ""):
+        return name
+    from boxwright.network.parents import made_up
+
+    return made_up(network)
+
+
+def mode(driver: str, options: Mapping[str, str]) -> str:
+    """How such a network shares it, as `network.parents` has it; '' for other drivers. Raises NetworkInvalid."""
+    if driver not in SHARED:
+        return ""
+    from boxwright.network.parents import IPVLAN_FLAGS, IPVLAN_MODES, MACVLAN_MODES
+
+    def one(key: str, known: Mapping[str, int], usual: str, what: str) -> str:
+        text = options.get(key) or usual
+        if text not in known:
+            raise NetworkInvalid(
+                f"requested {what} '{text}' is not valid, '{usual}' {what.split()[1]} is the {driver} driver default",
+                hint=f"known are {', '.join(known)}",
+            )
+        return text
+
+    if driver == "macvlan":
+        return one("macvlan_mode", MACVLAN_MODES, "bridge", "macvlan mode")
+    flag = one("ipvlan_flag", IPVLAN_FLAGS, "bridge", "ipvlan flag")
+    return f"{one('ipvlan_mode', IPVLAN_MODES, 'l2', 'ipvlan mode')},{flag}"
+
+
+def check_endpoint(options: Mapping[str, str]) -> None:
+    """What an endpoint may be told. Raises NetworkInvalid, Unfit."""
+    from boxwright.network.values import interface
+
+    for key, value in options.items():
+        if key == INTERFACE:
+            interface(value)
+        elif key == SYSCTLS:
+            sysctls(options, "eth0")
+        else:
+            raise NetworkInvalid(f"unknown driver option {key!r}", hint=f"known are {INTERFACE}, {SYSCTLS}")
+
+
+def sysctls(options: Mapping[str, str], interface: str) -> tuple[tuple[str, str], ...]:
+    """Path below /proc/sys/net and value, of ``net.ipv4.conf.IFNAME.log_martians=1,…``. Raises NetworkInvalid."""
+    found = []
+    for text in filter(None, options.get(SYSCTLS, "").split(",")):
+        name, equals, value = text.partition("=")
+        words = name.split(".")
+        if (
+            not equals
+            or len(words) != 5
+            or (words[0], words[3]) != ("net", "IFNAME")
+            or words[1] not in ("ipv4", "ipv6", "mpls")
+            or not all(word and _WORD.issuperset(word) for word in words)
+            or not value.isprintable()
+        ):
+            raise NetworkInvalid(
+                f"unrecognised network interface sysctl '{text}'; represent 'net.X.Y.ethN.Z=V' as "
+                "'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'"
+            )
+        found.append((f"{words[1]}/{words[2]}/{interface}/{words[4]}", value))
+    return tuple(found)
 
 
 def _check_interface(name: str) -> None:

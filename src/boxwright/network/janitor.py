@@ -32,7 +32,14 @@ def leave(network: Plumbing, lock: str) -> None:
         return
     try:
         argv = [sys.executable, "-I", "-S", "-c", _CODE, SOURCES, lock]
-        argv += [network.id, network.bridge, network.subnet, network.gateway]
+        argv += [
+            network.id,
+            network.bridge,
+            network.subnet,
+            network.gateway,
+            network.subnet6,
+            network.gateway6,
+        ]
         start(argv[0], argv, fds={_LOCK_FD: waiting.fd}, new_session=True, signals=SUPERVISORS)
     except OSError:
         pass
@@ -40,9 +47,9 @@ def leave(network: Plumbing, lock: str) -> None:
         waiting.close()
 
 
-def main(lock: str, identity: str, bridge: str, subnet: str, gateway: str) -> None:
-    """The janitor's own lock is held through descriptor 9."""
-    network = Plumbing(network=identity, bridge=bridge, block=subnet, gateway=gateway)
+def main(lock: str, identity: str, bridge: str, *blocks: str) -> None:
+    """`blocks` are subnet and gateway of IPv4, then of IPv6. The janitor's own lock is held through descriptor 9."""
+    network = Plumbing(identity, bridge, *blocks)
     os.set_inheritable(_LOCK_FD, False)
     for _ in range(_ROUNDS):
         time.sleep(_SECONDS)

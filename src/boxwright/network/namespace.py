@@ -50,7 +50,7 @@ class NetworkNamespace:
             inside.up(1)  # lo is always the first
             for endpoint in plan.endpoints:
                 self._plug(outside, inside, endpoint)
-                if plan.forwarded:
+                if plan.forwarded and endpoint.driver == "bridge":
                     outside.hairpin(endpoint.veth)
         finally:
             inside.close()
@@ -64,17 +64,16 @@ class NetworkNamespace:
             register(plan.name_server, plan.id, plan.endpoints)
 
     def _plug(self, outside: Netlink, inside: Netlink, endpoint: Endpoint) -> None:
-        network, lock = endpoint.plumbing(), self._plan.lock
         try:
             connect(
                 outside=outside,
                 inside=inside,
                 namespace=self._number,
                 endpoint=endpoint,
-                master=bridge.ensure(outside, network, lock),
+                lock=self._plan.lock,
             )
         except OSError as error:
-            if error.errno not in _GONE:
+            if error.errno not in _GONE or endpoint.driver != "bridge":
                 raise
             # The bridge was idle, and was taken down between our two looks.
             connect(
@@ -82,7 +81,7 @@ class NetworkNamespace:
                 inside=inside,
                 namespace=self._number,
                 endpoint=endpoint,
-                master=bridge.ensure(outside, network, lock),
+                lock=self._plan.lock,
             )
 
     def _namespace(self, endpoints: Sequence[Endpoint]) -> Netlink:
@@ -131,28 +130,63 @@ class NetworkNamespace:
         except OSError:
             return
         for endpoint in self._plan.endpoints:
-            leave(endpoint.plumbing(), self._plan.lock)
+            if endpoint.driver == "bridge":
+                leave(endpoint.plumbing(), self._plan.lock)
 
 
-def connect(outside: Netlink, inside: Netlink, namespace: int, endpoint: Endpoint, master: int) -> None:
-    """One interface: `inside` is a socket of the namespace that the descriptor `namespace` names, `master` the index of
-    the bridge. Raises OSError."""
-    outside.add_veth(
-        endpoint.veth,
-        endpoint.interface,
-        master=master,
-        peer_namespace=namespace,
-        peer_mac=endpoint.mac,
-        mtu=endpoint.mtu,
-    )
+def connect(outside: Netlink, inside: Netlink, namespace: int, endpoint: Endpoint, lock: str) -> None:
+    """One interface: `inside` is a socket of the namespace that the descriptor `namespace` names, `lock` the path of
+    the lock of the root's networks. Raises OSError, Unfit."""
+    if endpoint.driver == "bridge":
+        outside.add_veth(
+            endpoint.veth,
+            endpoint.interface,
+            master=bridge.ensure(outside, endpoint.plumbing(), lock),
+            peer_namespace=namespace,
+            peer_mac=endpoint.mac,
+            mtu=endpoint.mtu,
+        )
+    else:
+        from boxwright.network import parents
+
+        parents.add_child(outside, endpoint, namespace, lock)
+    _settle(inside, namespace, endpoint)
+
+
+def _settle(inside: Netlink, namespace: int, endpoint: Endpoint) -> None:
     index = inside.index(endpoint.interface)
-    inside.add_address(index, endpoint.address, endpoint.prefix)
+    six = endpoint.address6 or any(":" in address for address in endpoint.link_local)
+    settings = [(f"ipv6/conf/{endpoint.interface}/{name}", value) for name, value in bridge.SIX if six]
+    within(namespace, [*settings, *endpoint.sysctls])
+    for address, prefix in endpoint.addresses:
+        inside.add_address(index, address, prefix)
+    for address in endpoint.link_local:
+        inside.add_address(index, address, 64 if ":" in address else 16)
     inside.up(index)
     if endpoint.default:
         inside.add_default_route(index, endpoint.gateway)
+    if endpoint.default6:
+        inside.add_default_route(index, endpoint.gateway6)
+
+
+def within(namespace: int, settings: Sequence[tuple[str, str]]) -> None:
+    """Set kernel settings (path below /proc/sys/net, value) of a namespace. Raises OSError."""
+    if not settings:
+        return
+    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        syscalls.libc("setns", namespace, _CLONE_NEWNET)
+        try:
+            for name, value in settings:
+                with open(f"/proc/sys/net/{name}", "w") as setting:
+                    setting.write(value)
+        finally:
+            syscalls.libc("setns", own, _CLONE_NEWNET)
+    finally:
+        os.close(own)
 
 
 def _settings(endpoints: Sequence[Endpoint]) -> None:
-    # No IPv6 but on lo, as in Docker: nothing answers the router solicitations of an IPv4 network.
+    # No IPv6 but on lo and where a network has it, as in Docker: nothing answers the router solicitations of others.
     if endpoints:
         bridge.set_kernel("ipv6/conf/default/disable_ipv6", "1")

@@ -12,16 +12,19 @@ from _socket import AF_INET, AF_INET6, AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, inet_
 from _struct import pack, unpack_from
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
-RTM_NEWADDR, RTM_DELADDR, RTM_NEWROUTE, RTM_GETROUTE = 20, 21, 24, 26
-_REQUEST, _ACK, _DUMP, _CREATE, _EXCLUSIVE = 0x1, 0x4, 0x300, 0x400, 0x200
+RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR, RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 20, 21, 22, 24, 25, 26
+_REQUEST, _ACK, _DUMP, _CREATE, _EXCLUSIVE, _REPLACE = 0x1, 0x4, 0x300, 0x400, 0x200, 0x100
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_NET_NS_FD = 1, 3, 4, 10, 18, 28
+_IFLA_LINK, _IFLA_IFALIAS = 5, 20
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_PEER = 1, 2, 1
 _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA, _IFLA_BRPORT_MODE = 4, 5, 4
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_BROADCAST = 1, 2, 3, 4
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_BROADCAST, _IFA_FLAGS, _IFA_PROTO = 1, 2, 3, 4, 8, 11
+_NO_DAD = 2  # IFA_F_NODAD: whether an IPv6 address is another's, too, is our own knowledge
+_OURS = 0xB0  # IFA_PROTO of an IPv6 address that a label would be given to, could it have one
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
-_UP = 1
+_UP, _LOOPBACK = 1, 8
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
-_NETLINK_NETFILTER, _NFPROTO_IPV4 = 12, 2
+_NETLINK_NETFILTER, _NFPROTO_IPV4, _NFPROTO_IPV6 = 12, 2, 10
 _NFTA_RULE_TABLE, _NFTA_RULE_CHAIN = 1, 2
 _GET_RULES = (10 << 8) | 7  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETRULE
 
@@ -45,15 +48,16 @@ def _packed(address: str) -> bytes:
 
 class Link:
     """One interface: `kind` is bridge, veth, … ('' for hardware), `mac` its address as text, `master` its bridge's
-    index or 0."""
+    index or 0, `alias` a remark."""
 
-    __slots__ = ("index", "kind", "mac", "master", "name", "up")
+    __slots__ = ("alias", "index", "kind", "loopback", "mac", "master", "name", "up")
 
     def __init__(self, reply: bytes) -> None:
         values = dict(_attributes(reply, 16))
         info = dict(_attributes(values.get(_IFLA_LINKINFO, b""), 0))
         index, flags = unpack_from("BxHiI", reply)[2:]
-        self.index, self.up = int(index), bool(flags & _UP)
+        self.index, self.up, self.loopback = int(index), bool(flags & _UP), bool(flags & _LOOPBACK)
+        self.alias = os.fsdecode(values.get(_IFLA_IFALIAS, b"").rstrip(b"\0"))
         self.name = os.fsdecode(values[_IFLA_IFNAME].rstrip(b"\0"))
         self.kind = info.get(_IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
         self.mac = values.get(_IFLA_ADDRESS, b"").hex(":") if values.get(_IFLA_ADDRESS) else ""
@@ -96,14 +100,15 @@ class _Socket:
 
 
 class Rules(_Socket):
-    """The kernel's tables of IPv4 rules, looked at."""
+    """The kernel's tables of IPv4 (or IPv6) rules, looked at."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, six: bool = False) -> None:
         super().__init__(_NETLINK_NETFILTER)
+        self._family = _NFPROTO_IPV6 if six else _NFPROTO_IPV4
 
     def chain(self, table: str, chain: str) -> list[bytes]:
         """A chain's rules as the kernel writes them; texts such as comments are in them as they are."""
-        body = pack("BBH", _NFPROTO_IPV4, 0, 0) + attribute(_NFTA_RULE_TABLE, table.encode() + b"\0")
+        body = pack("BBH", self._family, 0, 0) + attribute(_NFTA_RULE_TABLE, table.encode() + b"\0")
         body += attribute(_NFTA_RULE_CHAIN, chain.encode() + b"\0")
         return self._request(_GET_RULES, _DUMP, body)
 
@@ -134,6 +139,31 @@ class Netlink(_Socket):
             + attribute(_IFLA_LINKINFO, info)
         )
         self._request(RTM_NEWLINK, _CREATE | _EXCLUSIVE, body)
+
+    def add_child(
+        self,
+        name: str,
+        *,
+        kind: str,
+        parent: int,
+        settings: bytes,
+        namespace: int = -1,
+        mac: str = "",
+        alias: str = "",
+    ) -> None:
+        """A link that shares `parent`'s (0 = none): macvlan, ipvlan, vlan or dummy, with the `settings` of its kind, in
+        the namespace of a descriptor, or here."""
+        body = _link() + _name(name)
+        body += attribute(_IFLA_LINK, pack("I", parent)) if parent else b""
+        body += attribute(_IFLA_NET_NS_FD, pack("I", namespace)) if namespace >= 0 else b""
+        body += attribute(_IFLA_ADDRESS, bytes.fromhex(mac.replace(":", ""))) if mac else b""
+        info = attribute(_IFLA_INFO_KIND, kind.encode())
+        info += attribute(_IFLA_INFO_DATA, settings) if settings else b""
+        self._request(RTM_NEWLINK, _CREATE | _EXCLUSIVE, body + attribute(_IFLA_LINKINFO, info))
+        if alias:
+            self._request(
+                RTM_NEWLINK, 0, _link() + _name(name) + attribute(_IFLA_IFALIAS, alias.encode() + b"\0")
+            )
 
     def hairpin(self, name: str) -> None:
         """Let a port of a bridge have back what it sent: a container that asks for its own published port."""
@@ -169,7 +199,7 @@ class Netlink(_Socket):
         return [Link(reply) for reply in self._request(RTM_GETLINK, _DUMP, _link())]
 
     def add_address(self, index: int, address: str, prefix: int, *, label: str = "") -> None:
-        """An address on a link, IPv4 with a label perhaps; FileExistsError when it is there."""
+        """An address on a link, with a label perhaps; FileExistsError when it is there."""
         packed = _packed(address)
         family = AF_INET if len(packed) == 4 else AF_INET6
         body = (
@@ -180,32 +210,51 @@ class Netlink(_Socket):
         if family == AF_INET:
             host = (1 << (32 - prefix)) - 1
             body += attribute(_IFA_BROADCAST, (int.from_bytes(packed, "big") | host).to_bytes(4, "big"))
+        else:
+            body += attribute(_IFA_FLAGS, pack("I", _NO_DAD))
         if label:
-            body += attribute(_IFA_LABEL, label.encode() + b"\0")
+            body += _label(family, label)
         self._request(RTM_NEWADDR, _CREATE | _EXCLUSIVE, body)
 
     def delete_address(self, index: int, address: str, prefix: int, *, label: str) -> bool:
-        """Take an IPv4 address away, if it was added with this label; whether it was."""
-        body = pack("BBBBI", AF_INET, prefix, 0, 0, index) + attribute(_IFA_LOCAL, _packed(address))
+        """Take an address away, if it was added with this label; whether it was."""
+        packed = _packed(address)
+        family = AF_INET if len(packed) == 4 else AF_INET6
+        body = pack("BBBBI", family, prefix, 0, 0, index) + attribute(_IFA_LOCAL, packed)
         try:
-            self._request(RTM_DELADDR, 0, body + attribute(_IFA_LABEL, label.encode() + b"\0"))
+            if family == AF_INET6 and not self._labelled(index, packed):
+                return False
+            self._request(RTM_DELADDR, 0, body + (_label(family, label) if family == AF_INET else b""))
         except OSError as error:
             if error.errno == 99:  # EADDRNOTAVAIL
                 return False
             raise
         return True
 
+    def _labelled(self, index: int, packed: bytes) -> bool:
+        for reply in self._request(RTM_GETADDR, _DUMP, pack("BBBBI", AF_INET6, 0, 0, 0, 0)):
+            found = dict(_attributes(reply, 8))
+            if unpack_from("I", reply, 4)[0] == index and found.get(_IFA_ADDRESS) == packed:
+                return found.get(_IFA_PROTO) == bytes([_OURS])
+        return False
+
     def add_default_route(self, index: int, gateway: str) -> None:
-        """Everything else goes through `gateway`."""
+        """Everything else goes through `gateway` (0.0.0.0 or ::, out of the link itself), instead of another way."""
         packed = _packed(gateway)
         family = AF_INET if len(packed) == 4 else AF_INET6
-        # table main, protocol boot, scope universe, type unicast
-        body = pack("BBBBBBBBI", family, 0, 0, 0, 254, 3, 0, 1, 0)
-        self._request(
-            RTM_NEWROUTE,
-            _CREATE,
-            body + attribute(_RTA_GATEWAY, packed) + attribute(_RTA_OIF, pack("I", index)),
-        )
+        way = attribute(_RTA_GATEWAY, packed) if any(packed) else b""
+        # table main, protocol boot, scope universe (of a link without a gateway: link), type unicast
+        body = pack("BBBBBBBBI", family, 0, 0, 0, 254, 3, 0 if way else 253, 1, 0)
+        self._request(RTM_NEWROUTE, _CREATE | _REPLACE, body + way + attribute(_RTA_OIF, pack("I", index)))
+
+    def delete_default_route(self, *, six: bool = False) -> None:
+        """Nothing else goes anywhere; none is no error."""
+        body = pack("BBBBBBBBI", AF_INET6 if six else AF_INET, 0, 0, 0, 254, 0, 255, 0, 0)
+        try:
+            self._request(RTM_DELROUTE, 0, body)
+        except OSError as error:
+            if error.errno not in (2, 3):  # ENOENT (no table), ESRCH
+                raise
 
     def prohibit(self, address: str, prefix: int) -> None:
         """Nothing is sent to these IPv4 addresses."""
@@ -213,15 +262,25 @@ class Netlink(_Socket):
         body = pack("BBBBBBBBI", AF_INET, prefix, 0, 0, 254, 3, 0, 8, 0)
         self._request(RTM_NEWROUTE, _CREATE, body + attribute(_RTA_DST, _packed(address)))
 
-    def destinations(self) -> list[tuple[bytes, int]]:
-        """IPv4 networks of the main table, as packed address and prefix length: what a new network must not overlap."""
+    def destinations(self, *, six: bool = False) -> list[tuple[bytes, int]]:
+        """Networks of the main table, as packed address and prefix length: what a new network must not overlap."""
         found = []
-        for reply in self._request(RTM_GETROUTE, _DUMP, pack("BBBBBBBBI", AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)):
+        family = AF_INET6 if six else AF_INET
+        for reply in self._request(RTM_GETROUTE, _DUMP, pack("BBBBBBBBI", family, 0, 0, 0, 0, 0, 0, 0, 0)):
             length, table = reply[1], reply[4]
             values = dict(_attributes(reply, 12))
             if table == 254 and length and _RTA_DST in values:
                 found.append((values[_RTA_DST], int(length)))
         return found
+
+
+def _label(family: int, label: str) -> bytes:
+    """IPv6 addresses have none, but a number that says who made them."""
+    return (
+        attribute(_IFA_LABEL, label.encode() + b"\0")
+        if family == AF_INET
+        else attribute(_IFA_PROTO, bytes([_OURS]))
+    )
 
 
 def _attributes(data: bytes, at: int) -> list[tuple[int, bytes]]:

@@ -18,9 +18,10 @@ from boxwright.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from boxwright.files.places import Places
 from boxwright.network import addresses, driver_options
 from boxwright.network.driver_options import NetworkInvalid
+from boxwright.network.pools import AddressesExhausted, Pool, address_in, free, lowest, parse_subnet, settled
 from boxwright.spec import hashes
 from boxwright.spec.times import stamp
-from boxwright.spec.values import EMPTY, dataclass, field
+from boxwright.spec.values import EMPTY, dataclass, field, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 
 _NAME = r"[a-zA-Z0-9](?:[a-zA-Z0-9_. -]*[a-zA-Z0-9_.-])?\Z"
 BUILT_IN = ("bridge", "host", "none")
-_POOL = tuple(f"172.{n}.0.0/16" for n in range(17, 32)) + tuple(
-    f"192.168.{n}.0/20" for n in range(0, 256, 16)
-)
 
 
 class NoSuchNetwork(NotFound):
@@ -56,35 +54,61 @@ class AddressTaken(Conflict):
     """The address belongs to another container."""
 
 
-class AddressesExhausted(Unavailable):
-    """The network has no free address, or no free network is left."""
-
-
 class BuiltIn(Denied):
     """`bridge`, `host` and `none` cannot be removed or made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """One network. `driver` is bridge, host or null; the rest is empty but for bridges. `created` is RFC 3339."""
+    """One network. `driver` is bridge, macvlan, ipvlan, host or null; the rest is empty for the last two. `pools` has a
+    bridge's IPv4 subnet and its IPv6 one; the other two drivers may have several. `created` is RFC 3339. One that is
+    `config_only` is a description for others, of which it is `config_from`."""
 
     name: str
     id: str
     driver: str
-    subnet: str = ""
-    gateway: str = ""
+    pools: tuple[Pool, ...] = ()
+    ipv4: bool = True
+    ipv6: bool = False
     bridge: str = ""
-    ip_range: str = ""
     internal: bool = False
     attachable: bool = False
+    config_only: bool = False
+    config_from: str = ""
+    ipam_driver: str = "default"
+    ipam_options: Mapping[str, str] = field(default=EMPTY, hash=False)
     created: str = ""
     labels: Mapping[str, str] = field(default=EMPTY, hash=False)
     options: Mapping[str, str] = field(default=EMPTY, hash=False)
 
+    def of_family(self, *, six: bool) -> tuple[Pool, ...]:
+        """Where its containers get addresses of IPv4, or of IPv6."""
+        return tuple(p for p in self.pools if p.six is six) if (self.ipv6 if six else self.ipv4) else ()
+
     @property
-    def prefix(self) -> int:
-        """Length of the subnet's prefix."""
-        return int(self.subnet.partition("/")[2] or 0)
+    def subnet(self) -> str:
+        """Of IPv4; '' = none."""
+        return next((p.subnet for p in self.of_family(six=False)), "")
+
+    @property
+    def gateway(self) -> str:
+        """Of IPv4; '' = none."""
+        return next((p.gateway for p in self.of_family(six=False)), "")
+
+    @property
+    def subnet6(self) -> str:
+        """Of IPv6; '' = none."""
+        return next((p.subnet for p in self.of_family(six=True)), "")
+
+    @property
+    def gateway6(self) -> str:
+        """Of IPv6; '' = none."""
+        return next((p.gateway for p in self.of_family(six=True)), "")
+
+    @property
+    def parent(self) -> str:
+        """The host's interface that macvlan and ipvlan share."""
+        return driver_options.parent(self.options, self.id) if self.driver in driver_options.SHARED else ""
 
     @property
     def mtu(self) -> int:
@@ -96,10 +120,9 @@ class Network:
         from boxwright.network.values import Plumbing
 
         return Plumbing(
-            network=self.id,
-            bridge=self.bridge,
-            block=self.subnet,
-            gateway=self.gateway,
+            self.id,
+            self.bridge,
+            *(self.subnet, self.gateway, self.subnet6, self.gateway6),
             mtu=self.mtu or default_mtu(),
             internal=self.internal,
             masquerade=driver_options.masquerade(self.options),
@@ -112,36 +135,56 @@ class Network:
 
     def record(self) -> dict[str, Any]:
         """For the database."""
-        return {f: v for f in _RECORDED if (v := getattr(self, f))}
+        found = {f: v for f in _RECORDED if (v := getattr(self, f)) != _RECORDED[f]}
+        return {**found, "pools": [pool.record() for pool in self.pools]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
-    """What is asked of a network to be; '' leaves the choice to us. `created` is RFC 3339."""
+    """What is asked of a network to be; '' leaves the choice to us. `subnet`, `gateway` and `ip_range` are those of a
+    network that has one subnet, before those of `pools`. `config_from` names a network that is `config_only`.
+    `created` is RFC 3339."""
 
     driver: str = "bridge"
     subnet: str = ""
     gateway: str = ""
     ip_range: str = ""
+    pools: tuple[Pool, ...] = ()
+    ipv4: bool = True
+    ipv6: bool = False
     internal: bool = False
     attachable: bool = False
+    config_only: bool = False
+    config_from: str = ""
+    ipam_driver: str = "default"
+    ipam_options: Mapping[str, str] = field(default=EMPTY, hash=False)
     labels: Mapping[str, str] = field(default=EMPTY, hash=False)
     options: Mapping[str, str] = field(default=EMPTY, hash=False)
     created: str = ""
 
+    @property
+    def all_pools(self) -> tuple[Pool, ...]:
+        """Those that something was said of."""
+        first = Pool(subnet=self.subnet, gateway=self.gateway, ip_range=self.ip_range)
+        return (first, *self.pools) if first != Pool() else self.pools
 
-_RECORDED = (
-    "driver",
-    "subnet",
-    "gateway",
-    "bridge",
-    "ip_range",
-    "internal",
-    "attachable",
-    "created",
-    "labels",
-    "options",
-)
+
+# What the record of a network leaves out.
+_RECORDED: Mapping[str, object] = {
+    "driver": None,
+    "bridge": "",
+    "internal": False,
+    "attachable": False,
+    "created": "",
+    "labels": {},
+    "options": {},
+    "ipv4": True,
+    "ipv6": False,
+    "config_only": False,
+    "config_from": "",
+    "ipam_driver": "default",
+    "ipam_options": {},
+}
 
 
 class Networks:
@@ -177,11 +220,12 @@ class Networks:
         return Network(name=name, id=identity, driver={"host": "host", "none": "null"}.get(name, "bridge"))
 
     def members(self, name: str) -> dict[str, str]:
-        """Container id -> address."""
+        """Container id -> address, of IPv4 if it has one."""
         with self._db.read() as sql:
-            return dict(
-                sql.execute("SELECT container, address FROM addresses WHERE network = ?", (name,)).fetchall()
-            )
+            rows = sql.execute(
+                "SELECT container, address FROM addresses WHERE network = ?", (name,)
+            ).fetchall()
+        return dict(sorted(rows, key=lambda row: ":" not in row[1]))
 
     # --- making and removing -------------------------------------------------------------------
 
@@ -197,15 +241,46 @@ class Networks:
             )
         if name in BUILT_IN or name == "default":
             raise BuiltIn(f"operation is not permitted on predefined {name} network")
-        if wish.driver != "bridge":
+        if wish.config_from:
+            wish = self._described(wish)
+        if wish.driver in ("host", "null"):
+            raise BuiltIn(f'only one instance of "{wish.driver}" network is allowed')
+        if wish.driver not in ("bridge", *driver_options.SHARED):
             raise NetworkInvalid(
-                f"could not find plugin {wish.driver} in v1 plugin registry: only the bridge driver is here"
+                f'plugin "{wish.driver}" not found',
+                hint=f"there are no plugins here: known are bridge, {', '.join(driver_options.SHARED)}",
             )
-        driver_options.check(wish.options)
+        if wish.ipam_driver not in ("default", "null"):
+            raise NetworkInvalid(f'plugin "{wish.ipam_driver}" not found', hint="known are default, null")
+        if not (wish.ipv4 or wish.ipv6):
+            raise NetworkInvalid("IPv4 or IPv6 must be enabled")
+        if wish.config_only and (wish.internal or wish.attachable):
+            raise NetworkInvalid(
+                "configuration network can only contain network specific fields. Network operator fields like "
+                "[ ingress | internal | attachable | scope ] are not supported."
+            )
+        driver_options.check(wish.options, "any" if wish.config_only else wish.driver)
         with self._db.write() as sql:
             network = self._insert(sql=sql, name=name, identity=os.urandom(32).hex(), wish=wish)
         self._tell("create", network)
         return network
+
+    def _described(self, wish: NetworkConfig) -> NetworkConfig:
+        """With what the network that it is made from says. Raises NetworkInvalid."""
+        source = next((n for n in self.list() if n.name == wish.config_from and n.config_only), None)
+        if source is None:
+            raise NetworkInvalid(f'configuration network "{wish.config_from}" does not exist')
+        own = wish.all_pools or wish.options or wish.labels or wish.ipam_options or wish.ipv6 or not wish.ipv4
+        if own or wish.config_only or wish.ipam_driver != "default":
+            raise NetworkInvalid(
+                "user specified configurations are not supported if the network depends on a configuration network"
+            )
+        return replace(
+            wish,
+            **{name: getattr(source, name) for name in ("pools", "options", "labels", "ipv4", "ipv6")},
+            ipam_driver=source.ipam_driver,
+            ipam_options=source.ipam_options,
+        )
 
     def _tell(self, action: str, network: Network) -> None:
         from boxwright.content import journal
@@ -222,36 +297,56 @@ class Networks:
         taken = [_network(*row) for row in sql.execute("SELECT name, id, record FROM networks")]
         if any(n.name == name for n in taken):
             raise NetworkExists(f"network with name {name} already exists")
-        block = _subnet(wish.subnet) if wish.subnet else self._free([n.subnet for n in taken if n.subnet])
-        for other in taken:
-            if other.subnet and ipaddress.IPv4Network(other.subnet).overlaps(block):
-                raise NetworkInvalid(
-                    "invalid pool request: Pool overlaps with other one on this address space",
-                    hint=f"{other.name} has {other.subnet}",
+        kept = {name: getattr(wish, name) for name in _KEPT}
+        bridge = ""
+        if wish.config_only:
+            network = Network(name=name, id=identity, driver="null", pools=wish.all_pools, **kept)
+        else:
+            pools = self._pools(wish, [n for n in taken if not n.config_only])
+            if wish.driver == "bridge":
+                bridge = driver_options.bridge_name(wish.options)
+                if bridge and any(n.bridge == bridge for n in taken):
+                    raise NetworkInvalid(f"another network has the bridge name {bridge}")
+                bridge = (
+                    bridge or "bw-" + hashes.sha256(f"{self._root}\0{identity}".encode()).hexdigest()[:10]
                 )
-        chosen = _address(wish.gateway, block, "gateway") if wish.gateway else next(block.hosts())
-        if wish.ip_range:
-            _check_range(wish.ip_range, block)
-        bridge = driver_options.bridge_name(wish.options)
-        if bridge and any(n.bridge == bridge for n in taken):
-            raise NetworkInvalid(f"another network has the bridge name {bridge}")
-        bridge = bridge or "bw-" + hashes.sha256(f"{self._root}\0{identity}".encode()).hexdigest()[:10]
-        network = Network(
-            name=name,
-            id=identity,
-            driver="bridge",
-            subnet=str(block),
-            gateway=str(chosen),
-            bridge=bridge,
-            ip_range=wish.ip_range,
-            internal=wish.internal,
-            attachable=wish.attachable,
-            created=wish.created,
-            labels=wish.labels,
-            options=wish.options,
-        )
+            elif not wish.options.get("parent"):
+                kept["internal"] = True  # an interface that leads nowhere
+            network = Network(name=name, id=identity, driver=wish.driver, pools=pools, bridge=bridge, **kept)
         sql.execute("INSERT INTO networks VALUES (?, ?, ?)", (name, identity, json.dumps(network.record())))
         return network
+
+    def _pools(self, wish: NetworkConfig, taken: Sequence[Network]) -> tuple[Pool, ...]:
+        """What was asked for, and what is missing of it. Raises NetworkInvalid, AddressesExhausted."""
+        found: list[Pool] = []
+        others = [(n.name, p.subnet) for n in taken for p in n.pools]
+        for pool in wish.all_pools:
+            if not pool.subnet:
+                block = free(str(self._root), [subnet for _, subnet in others], six=False)
+            else:
+                block = parse_subnet(pool.subnet)
+            for name, subnet in others:
+                other = ipaddress.ip_network(subnet)
+                if wish.driver == "bridge" and block.version == other.version and block.overlaps(other):
+                    raise NetworkInvalid(
+                        "invalid pool request: Pool overlaps with other one on this address space",
+                        hint=f"{name} has {subnet}",
+                    )
+            found.append(settled(pool, block))
+            others.append((wish.driver, str(block)))
+        for six, wanted in ((False, wish.ipv4), (True, wish.ipv6)):
+            own = [pool for pool in found if pool.six is six]
+            if len(own) > 1 and wish.driver == "bridge":
+                raise NetworkInvalid("bridge driver doesn't support multiple subnets")
+            if wanted and not own and wish.ipam_driver == "default":
+                found.append(
+                    settled(Pool(), free(str(self._root), [subnet for _, subnet in others], six=six))
+                )
+        if wish.ipam_driver == "null" and wish.driver == "bridge":
+            raise NetworkInvalid(
+                "ipv4 pool is empty", hint="a bridge needs addresses; --ipam-driver default gives them"
+            )
+        return tuple(found)
 
     def default(self) -> Network:
         """The network `bridge`, with a subnet from now on. Raises AddressesExhausted."""
@@ -276,43 +371,32 @@ class Networks:
                 )
             )
 
-    def _free(self, taken: Iterable[str]) -> ipaddress.IPv4Network:
-        used = [ipaddress.IPv4Network(t) for t in taken] + _host_networks()
-        start = (
-            int.from_bytes(hashes.sha256(str(self._root).encode()).digest()[:2], "big")
-            if str(self._root) != "/var/lib/boxwright"
-            else 0
-        )
-        for n in range(len(_POOL)):
-            block = ipaddress.IPv4Network(_POOL[(start + n) % len(_POOL)])
-            if not any(block.overlaps(u) for u in used):
-                return block
-        raise AddressesExhausted(
-            "could not find an available, non-overlapping IPv4 address pool among the defaults",
-            hint="give one with --subnet",
-        )
-
     def remove(self, text: str) -> Network:
         """Raises NoSuchNetwork, BuiltIn, NetworkInUse (while a container is connected and runs: the caller's
         knowledge)."""
         network = self.get(text)
         if network.name in BUILT_IN:
             raise BuiltIn(f"{network.name} is a pre-defined network and cannot be removed")
+        if network.config_only and any(n.config_from == network.name for n in self.list()):
+            raise NetworkInUse(f'configuration network "{network.name}" is in use')
         self.take_down(network)
         with self._db.write() as sql:
             sql.execute("DELETE FROM networks WHERE name = ?", (network.name,))
             sql.execute("DELETE FROM addresses WHERE network = ?", (network.name,))
-        (Path(f"{Places(self._root).network_lock}.{network.bridge}")).unlink(missing_ok=True)
+        if network.bridge:
+            (Path(f"{Places(self._root).network_lock}.{network.bridge}")).unlink(missing_ok=True)
         self._tell("destroy", network)
         return network
 
     def take_down(self, network: Network) -> None:
         """Remove what the host has of it: what uses the network loses its connection. It is made again when needed.
         Raises Unavailable."""
-        from boxwright.network import bridge
+        from boxwright.network import bridge, parents
 
         for plumbing in self._plumbings([network]):
             self._on_host(bridge.take_down, plumbing)
+        if network.parent:
+            self._on_host(lambda parent, lock: parents.remove(parent, network.id, lock), network.parent)
 
     def take_down_idle(self) -> None:
         """Remove bridges that nothing uses now from the host. Raises Unavailable."""
@@ -351,32 +435,32 @@ class Networks:
 
     # --- addresses -----------------------------------------------------------------------------
 
-    def allocate(self, network: Network, container: str, wanted: str = "") -> str:
-        """The container's address on the network: the one it has, the one it wants, or the lowest free one.
+    def allocate(self, network: Network, container: str, wanted: str = "", *, six: bool = False) -> str:
+        """The container's address on the network, of one family: the one it has, the one it wants, or the lowest free
+        one; '' where the network has none of the family.
 
         Raises AddressTaken, AddressesExhausted, NetworkInvalid."""
-        block = ipaddress.IPv4Network(network.subnet)
+        pools = network.of_family(six=six)
+        if not pools:
+            if wanted:
+                raise NetworkInvalid(f"no configured subnet or ip-range contain the IP address {wanted}")
+            return ""
         with self._db.write(durable=False) as sql:  # who has it will not have outlived a power cut
             rows = sql.execute(
                 "SELECT address, container FROM addresses WHERE network = ?", (network.name,)
             ).fetchall()
-            own = next((address for address, owner in rows if owner == container), "")
+            own = next((a for a, owner in rows if owner == container and (":" in a) is six), "")
             if own and wanted in ("", own):
                 return str(own)
-            taken = {address for address, _ in rows} | {network.gateway}
+            taken = {address for address, _ in rows} | {pool.gateway for pool in pools}
             if wanted:
-                address = str(_address(wanted, block, "address"))
+                address = str(_wanted(wanted, pools))
                 if address in taken:
                     raise AddressTaken("Address already in use", hint=f"{address} on network {network.name}")
             else:
-                address = _lowest(
-                    ipaddress.IPv4Network(network.ip_range, strict=False) if network.ip_range else block,
-                    block,
-                    taken,
-                )
-            sql.execute(
-                "DELETE FROM addresses WHERE network = ? AND container = ?", (network.name, container)
-            )
+                address = _lowest(pools, taken)
+            if own:
+                sql.execute("DELETE FROM addresses WHERE network = ? AND address = ?", (network.name, own))
             sql.execute("INSERT INTO addresses VALUES (?, ?, ?)", (network.name, address, container))
         return address
 
@@ -389,97 +473,100 @@ class Networks:
         network: Network,
         container: str,
         *,
-        address: str,
-        default: bool,
-        mac: str = "",
+        addresses: tuple[str, str],
+        wish: Mapping[str, Any] = EMPTY,
         number: int = 0,
         names: Iterable[str] = (),
     ) -> Endpoint:
-        """One interface, as `network.namespace` builds it. `names` count only where the network has a name server."""
+        """One interface, as `network.namespace` builds it, with its addresses of IPv4 and IPv6; whether it has the way
+        out is for `plan.with_ways_out`. `names` count only where the network has a name server; `wish` may have mac,
+        driver_opts, link_local and priority."""
         from boxwright.network.plan import Endpoint
 
-        packed = ipaddress.IPv4Address(address).packed
+        options = wish.get("driver_opts") or {}
+        interface = options.get(driver_options.INTERFACE) or f"eth{number}"
+        address, address6 = addresses
+        pool, pool6 = (_home(text, network.of_family(six=":" in text)) for text in (address, address6))
+        routed = driver_options.mode(network.driver, network.options).startswith("l3")
         return Endpoint(
             network=network.name,
             id=network.id,
             bridge=network.bridge,
-            subnet=network.subnet,
-            gateway=network.gateway,
+            subnet=pool.subnet,
+            gateway=_ANY if routed and address else pool.gateway,
             address=address,
-            prefix=network.prefix,
-            mac=mac or "02:42:" + packed.hex(":"),
-            interface=f"eth{number}",
+            prefix=pool.prefix,
+            mac=wish.get("mac") or _mac(network, container, address),
+            interface=interface,
             veth="veth" + hashes.sha256(f"{self._root}{container}{network.id}".encode()).hexdigest()[:11],
-            default=default and not network.internal,
+            default=False,
             mtu=network.mtu or default_mtu(),
             internal=network.internal,
             masquerade=driver_options.masquerade(network.options),
             host_address=driver_options.host_address(network.options),
             names=tuple(dict.fromkeys(names)) if network.names_resolve else (),
+            subnet6=pool6.subnet,
+            gateway6=_ANY6 if routed and address6 else pool6.gateway,
+            address6=address6,
+            prefix6=pool6.prefix,
+            link_local=tuple(wish.get("link_local") or ()),
+            sysctls=driver_options.sysctls(options, interface),
+            priority=int(wish.get("priority") or 0),
+            driver=network.driver,
+            parent=network.parent,
+            mode=driver_options.mode(network.driver, network.options),
         )
 
 
-def _network(name: str, identity: str, record: str) -> Network:
-    return Network(name=name, id=identity, **json.loads(record))
+_ANY, _ANY6 = "0.0.0.0", "::"  # out of the interface itself
+_KEPT = (
+    *("internal", "attachable", "created", "labels", "options", "ipv4", "ipv6", "config_only", "config_from"),
+    *("ipam_driver", "ipam_options"),
+)
 
 
-def _check_range(text: str, block: ipaddress.IPv4Network) -> None:
-    try:
-        found = ipaddress.IPv4Network(text, strict=False)
-    except ValueError as error:
-        raise NetworkInvalid(f"invalid ip-range {text}: invalid CIDR address: {text}") from error
-    if not found.subnet_of(block):
-        raise NetworkInvalid(f"no matching subnet for range {text}", hint=f"the network has {block}")
-
-
-def _subnet(text: str) -> ipaddress.IPv4Network:
-    try:
-        block = ipaddress.IPv4Network(text)
-    except ValueError as error:
-        try:
-            whole = ipaddress.IPv4Network(text, strict=False)
-        except ValueError:
-            raise NetworkInvalid(f"invalid subnet {text}: invalid CIDR address: {text}") from error
-        raise NetworkInvalid(f"invalid subnet {text}: it should be {whole}") from error
-    if block.num_addresses < 4:
-        raise NetworkInvalid(f"invalid subnet {text}: it has no room for a gateway and a container")
-    return block
-
-
-def _address(text: str, block: ipaddress.IPv4Network, what: str) -> ipaddress.IPv4Address:
-    try:
-        address = ipaddress.IPv4Address(text)
-    except ValueError as error:
-        raise NetworkInvalid(f"invalid {what} {text}: {error}") from error
-    if address not in block or address in (block.network_address, block.broadcast_address):
-        raise NetworkInvalid(f"invalid {what} {text}: it is not in subnet {block}")
-    return address
-
-
-def _lowest(block: ipaddress.IPv4Network, whole: ipaddress.IPv4Network, taken: set[str]) -> str:
-    # Whole networks are not walked: the lowest free address is among the first len(taken) + 3.
-    start = int(block.network_address)
-    for number in range(start, min(start + len(taken) + 4, start + block.num_addresses)):
-        address = ipaddress.IPv4Address(number)
-        if str(address) not in taken and address not in (whole.network_address, whole.broadcast_address):
-            return str(address)
-    raise AddressesExhausted(
-        "no available IPv4 addresses on this network's address pools", hint=f"the subnet is {whole}"
+def _mac(network: Network, container: str, address: str) -> str:
+    """Of the IPv4 address; else of what is the container's own."""
+    packed = (
+        ipaddress.IPv4Address(address).packed
+        if address
+        else bytes.fromhex(hashes.sha256(f"{network.id}{container}".encode()).hexdigest()[:8])
     )
+    return "02:42:" + packed.hex(":")
 
 
-def _host_networks() -> list[ipaddress.IPv4Network]:
-    from boxwright.network.netlink import Netlink
+def _home(address: str, pools: Sequence[Pool]) -> Pool:
+    """The pool that the address is of; without an address an empty one."""
+    if not address:
+        return Pool()
+    found = ipaddress.ip_address(address)
+    return next((pool for pool in pools if found in ipaddress.ip_network(pool.subnet)), Pool())
 
-    netlink = Netlink()
-    try:
-        return [
-            ipaddress.IPv4Network((packed, length), strict=False) for packed, length in netlink.destinations()
-        ]
-    except OSError:
-        return []
-    finally:
-        netlink.close()
+
+def _wanted(text: str, pools: Sequence[Pool]) -> object:
+    for pool in pools[:-1]:
+        try:
+            return address_in(text, ipaddress.ip_network(pool.subnet), "address")
+        except NetworkInvalid:
+            continue
+    return address_in(text, ipaddress.ip_network(pools[-1].subnet), "address")
+
+
+def _lowest(pools: Sequence[Pool], taken: set[str]) -> str:
+    for pool in pools[:-1]:
+        try:
+            return lowest(pool, taken)
+        except AddressesExhausted:
+            continue
+    return lowest(pools[-1], taken)
+
+
+def _network(name: str, identity: str, record: str) -> Network:
+    found = json.loads(record)
+    pools = tuple(Pool(**pool) for pool in found.pop("pools", ()))
+    if "subnet" in found:  # a record of a release whose networks had one subnet
+        pools = (Pool(**{field: found.pop(field, "") for field in ("subnet", "gateway", "ip_range")}),)
+    return Network(name=name, id=identity, pools=pools, **found)
 
 
 def default_mtu() -> int:

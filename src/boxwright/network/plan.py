@@ -8,11 +8,11 @@ modules only.
 from __future__ import annotations
 
 from boxwright.network.values import Forward, Plumbing
-from boxwright.spec.values import dataclass, fields
+from boxwright.spec.values import dataclass, fields, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any, TypeVar
 
     _Value = TypeVar("_Value")
@@ -56,8 +56,8 @@ def optional(make: Callable[[Any], _Value]) -> Callable[[Any], _Value | None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Port:
-    """A published port: what arrives at `host_ip` ('' = every IPv4 address of the host) and `host_port` is for `port`
-    of the container's `address`, behind `bridge`."""
+    """A published port: what arrives at `host_ip` ('' = every IPv4 address of the host, '::' = every IPv6 one) and
+    `host_port` is for `port` of the container's `address`, behind `bridge`."""
 
     protocol: str
     host_ip: str
@@ -72,9 +72,15 @@ class Port:
         return made(cls, said)
 
     @property
+    def forwarded(self) -> bool:
+        """Whether a rule leads to the container: its address is of the same family, and not the host's ::1 alone, from
+        which the kernel forwards nothing."""
+        return ":" not in self.host_ip or (":" in self.address and self.host_ip != "::1")
+
+    @property
     def relayed(self) -> bool:
-        """Whether the supervisor hands its connections on: no rule leads from IPv6 to the container."""
-        return ":" in self.host_ip
+        """Whether the supervisor hands connections on that no rule leads to the container."""
+        return ":" in self.host_ip and (":" not in self.address or self.host_ip in ("::", "::1"))
 
     def forward(self) -> Forward:
         """What a rule may be made of. Raises Unfit."""
@@ -90,8 +96,11 @@ class Port:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """One interface of a container, with what its network is on the host. `names` are those that the network's name
-    server answers for, none where it has no server; `default` has the default route; `mtu` 0 is the kernel's;
-    `host_address` is where ports are published that ask for no address."""
+    server answers for, none where it has no server; `default` has the default route, `default6` that of IPv6; `mtu` 0
+    is the kernel's; `host_address` is where ports are published that ask for no address. What ends in 6 is IPv6's; ''
+    and 0 stand for a family that the network has not. `link_local` are more addresses, `sysctls` settings of the
+    interface (path below /proc/sys/net, value). `driver` is bridge, macvlan or ipvlan; the last two have a `parent`
+    on the host and a `mode`, and no bridge."""
 
     network: str
     id: str
@@ -109,6 +118,17 @@ class Endpoint:
     masquerade: bool
     host_address: str
     names: tuple[str, ...] = ()
+    subnet6: str = ""
+    gateway6: str = ""
+    address6: str = ""
+    prefix6: int = 0
+    default6: bool = False
+    link_local: tuple[str, ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
+    priority: int = 0
+    driver: str = "bridge"
+    parent: str = ""
+    mode: str = ""
 
     @classmethod
     def of(cls, said: Sequence[Any]) -> Endpoint:
@@ -118,21 +138,53 @@ class Endpoint:
     def plumbing(self) -> Plumbing:
         """The host's side of its network. Raises Unfit."""
         return Plumbing(
-            network=self.id,
-            bridge=self.bridge,
-            block=self.subnet,
-            gateway=self.gateway,
+            self.id,
+            self.bridge,
+            *(self.subnet, self.gateway, self.subnet6, self.gateway6),
             mtu=self.mtu,
             internal=self.internal,
             masquerade=self.masquerade,
         )
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Those of its network, each with the length of its prefix."""
+        pairs = ((self.address, self.prefix), (self.address6, self.prefix6))
+        return tuple(pair for pair in pairs if pair[0])
 
     def shown(self) -> Mapping[str, Any]:
         """What the container's state remembers of it."""
         return {name: plain(getattr(self, name)) for name in _SHOWN}
 
 
-_SHOWN = ("address", "gateway", "prefix", "mac", "interface", "names", "bridge", "id")
+_SHOWN = (
+    *(
+        "address",
+        "gateway",
+        "prefix",
+        "mac",
+        "interface",
+        "names",
+        "bridge",
+        "id",
+        "driver",
+        "internal",
+        "priority",
+    ),
+    *("address6", "gateway6", "prefix6"),
+)
+
+
+def with_ways_out(endpoints: Iterable[Endpoint]) -> tuple[Endpoint, ...]:
+    """Of each family the endpoint of the highest priority, the first of several, has the default route; none of an
+    internal network has."""
+    out = list(endpoints)
+    for six in (False, True):
+        leading = [n for n, e in enumerate(out) if not e.internal and (e.address6 if six else e.address)]
+        if leading:
+            best = max(leading, key=lambda n: (out[n].priority, -n))
+            out[best] = replace(out[best], default6=True) if six else replace(out[best], default=True)
+    return tuple(out)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +225,7 @@ class NetworkPlan:
     @property
     def forwarded(self) -> tuple[Port, ...]:
         """Ports that rules lead to the container."""
-        return tuple(port for port in self.ports if not port.relayed)
+        return tuple(port for port in self.ports if port.forwarded)
 
     @property
     def relayed(self) -> tuple[Port, ...]:

@@ -46,11 +46,17 @@ def reserve(protocol: str, address: str, port: int) -> socket.socket:
     return held
 
 
-def publishable(protocol: str, address: str, port: int) -> tuple[int, list[str], socket.socket | None]:
+def publishable(
+    protocol: str, address: str, port: int, *, six: bool = False
+) -> tuple[int, list[str], socket.socket | None]:
     """The host port (0 = any free one), the addresses to publish it at, and a socket that holds it meanwhile. No
-    address is all of the host's: '' for IPv4, and '::' where there is IPv6. Raises PortTaken, NoRelay."""
-    if ":" in address and protocol == "sctp":
-        raise NoRelay("sctp ports cannot be published at IPv6 addresses: containers have IPv4 only")
+    address is all of the host's: '' for IPv4, and '::' where there is IPv6. `six` says that the container has IPv6.
+    Raises PortTaken, NoRelay."""
+    if ":" in address and protocol == "sctp" and (not six or address == "::1"):
+        raise NoRelay(
+            "sctp ports are handed on from no IPv6 address" + (" of the host alone" if six else ""),
+            hint="give the container a network with --ipv6" if not six else "",
+        )
     for last in (*[False] * 15, True):
         try:
             held = reserve(protocol, address, port)
@@ -60,7 +66,7 @@ def publishable(protocol: str, address: str, port: int) -> tuple[int, list[str],
         if ":" in address:  # its listener is the supervisor's
             held.close()
             return number, [address], None
-        if address or protocol == "sctp" or not os.path.exists("/proc/net/if_inet6"):
+        if address or (protocol == "sctp" and not six) or not os.path.exists("/proc/net/if_inet6"):
             return number, [address], held
         try:
             reserve(protocol, "::", number).close()

@@ -65,12 +65,19 @@ def address(text: str) -> str:
         raise Unfit(f"invalid IP address: {text!r}") from error
 
 
+def ipv6(text: str) -> str:
+    """An IPv6 address, without a zone. Raises Unfit."""
+    if ":" not in text:
+        raise Unfit(f"invalid IPv6 address: {text!r}")
+    return address(text)
+
+
 def subnet(text: str) -> str:
-    """``10.1.0.0/16``. Raises Unfit."""
+    """``10.1.0.0/16`` or ``fd00::/64``. Raises Unfit."""
     base, slash, length = text.partition("/")
-    if not slash or not _is_number(length) or int(length) > 32:
+    if not slash or not _is_number(length) or int(length) > (128 if ":" in base else 32):
         raise Unfit(f"invalid subnet: {text!r}")
-    return f"{ipv4(base)}/{int(length)}"
+    return f"{address(base)}/{int(length)}"
 
 
 def interface(text: str) -> str:
@@ -112,18 +119,20 @@ def _is_word(text: str) -> bool:
 
 
 class Forward:
-    """One published port: what arrives for `host_port` at `host_ip` (IPv4; '' = every address of the host) is for
-    `port` of the container's `address`. The constructor raises Unfit."""
+    """One published port: what arrives for `host_port` at `host_ip` ('' = every address of the host) is for `port` of
+    the container's `address`, which is of the same family (`six`: IPv6). The constructor raises Unfit."""
 
-    __slots__ = ("address", "host_ip", "host_port", "port", "protocol")
+    __slots__ = ("address", "host_ip", "host_port", "port", "protocol", "six")
 
     def __init__(
         self, kind: object, host_ip: str, host_port: object, inside: str, inside_port: object
     ) -> None:
         self.protocol = protocol(kind)
-        self.host_ip = ipv4(host_ip) if host_ip and host_ip != "0.0.0.0" else ""
+        self.address = address(inside)
+        self.six = ":" in self.address
+        own = ipv6 if self.six else ipv4
+        self.host_ip = own(host_ip) if host_ip and host_ip not in ("0.0.0.0", "::") else ""
         self.host_port = port(host_port)
-        self.address = ipv4(inside)
         self.port = port(inside_port)
 
     @property
@@ -133,29 +142,47 @@ class Forward:
 
 
 class Plumbing:
-    """The host's side of one network: bridge, gateway, rules. The constructor raises Unfit."""
+    """The host's side of one network: bridge, gateways, rules; '' is the subnet and gateway of a family that it has
+    not. The constructor raises Unfit."""
 
-    __slots__ = ("bridge", "gateway", "id", "internal", "masquerade", "mtu", "prefix", "subnet")
+    __slots__ = (
+        "bridge",
+        "gateway",
+        "gateway6",
+        "id",
+        "internal",
+        "masquerade",
+        "mtu",
+        "subnet",
+        "subnet6",
+    )
 
     def __init__(
         self,
         network: str,
         bridge: str,
-        block: str,
-        gateway: str,
-        *,
+        *blocks: str,
         mtu: int = 0,
         internal: bool = False,
         masquerade: bool = True,
     ) -> None:
+        """`blocks` are subnet and gateway of IPv4, then of IPv6."""
+        block, gateway, block6, gateway6 = (*blocks, "", "")[:4]
         self.id = identity(network)
         self.bridge = interface(bridge)
-        self.subnet = subnet(block)
-        self.prefix = int(self.subnet.partition("/")[2])
-        self.gateway = ipv4(gateway)
+        self.subnet, self.gateway = (subnet(block), ipv4(gateway)) if block else ("", "")
+        self.subnet6, self.gateway6 = (subnet(block6), ipv6(gateway6)) if block6 else ("", "")
+        if ":" in self.subnet or not (self.subnet or self.subnet6):
+            raise Unfit(f"invalid subnet: {block!r}")
         self.mtu = int(mtu)
         self.internal = internal is True
         self.masquerade = masquerade is True
+
+    @property
+    def gateways(self) -> tuple[tuple[str, int], ...]:
+        """The bridge's addresses, each with the length of its prefix."""
+        pairs = ((self.gateway, self.subnet), (self.gateway6, self.subnet6))
+        return tuple((gateway, int(block.partition("/")[2])) for gateway, block in pairs if gateway)
 
     @property
     def mac(self) -> str:

@@ -226,6 +226,8 @@ RUN = {
     "--hostname": "h",
     "--init": None,
     "--interactive": None,
+    "--ip6": "fd00::2",
+    "--link-local-ip": "fe80::2",
     "--ip": "1.2.3.4",
     "--ipc": "host",
     "--label": "a=b",

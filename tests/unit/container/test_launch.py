@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from boxwright.container.config import ContainerConfig, PortBinding
+from boxwright.container.endpoints import bound, names_of
 from boxwright.container.job import LogPlan
-from boxwright.container.launch import Launcher, names_of, stop_plan
+from boxwright.container.launch import Launcher, stop_plan
 from boxwright.container.records import Container, State, WrongState, save_state
 from boxwright.network.networks import NetworkConfig, Networks
 from boxwright.network.plan import Port
@@ -127,23 +128,23 @@ def test_a_published_port_is_taken_once(few: Few) -> None:
     save_state(other.directory, State(status="running", pid=1, ports=(taken,)))
     binding = PortBinding(container_port=80, protocol="tcp", host_ip="127.0.0.1", host_port=8080)
     start = joined(few, others={"other": other}, ports=(binding,))
-    endpoints = start.launcher._endpoints()
+    endpoints, held = start.launcher._endpoints(), []
     with pytest.raises(
         PortTaken, match=r"Bind for 127\.0\.0\.1:8080 failed: port is already allocated"
     ) as info:
-        start.launcher._ports(endpoints)
+        bound(start.box, endpoints, [other], held)
     assert info.value.hint == "container other has it"
     save_state(other.directory, State(status="exited", ports=(taken,)))
     other.refresh()
-    (port,) = start.launcher._ports(endpoints)
+    (port,) = bound(start.box, endpoints, [other], held)
     assert (port.host_ip, port.host_port, port.port, port.address) == (
         "127.0.0.1",
         8080,
         80,
         endpoints[0].address,
     )
-    for held in start.launcher._reserved:
-        held.close()
+    for socket in held:
+        socket.close()
 
 
 def test_names_of_links_are_those_of_running_containers(few: Few) -> None:

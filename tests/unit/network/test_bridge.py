@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from boxwright.network import bridge, namespace
+from boxwright.network.plan import Endpoint
 from boxwright.network.values import Plumbing
 
 NETWORK = Plumbing("a1b2c3d4e5f6" + "0" * 52, "bw-test", "10.9.0.0/24", "10.9.0.1")
@@ -79,8 +80,8 @@ class Kernel:
         self.done.append(("no rules", network.bridge))
         self.opened = False
 
-    def close_forwarding(self) -> None:
-        self.done.append(("close forwarding",))
+    def close_forwarding(self, *, six: bool) -> None:
+        self.done.append(("close forwarding", six))
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     kernel = Kernel()
     monkeypatch.setattr(bridge, "firewall", kernel)
     monkeypatch.setattr(bridge, "Netlink", kernel)
-    monkeypatch.setattr(bridge, "_forwards", lambda: False)
+    monkeypatch.setattr(bridge, "_forwards", lambda *, six: False)
     monkeypatch.setattr(bridge, "set_kernel", lambda name, value: kernel.done.append((name, value)))
     return kernel
 
@@ -109,7 +110,7 @@ def test_others_see_it_when_all_of_it_is_there(kernel: Kernel, lock: str) -> Non
         ("bridge", "bw-test", "02:42:a1:b2:c3:d4"),
         ("ipv6/conf/bw-test/disable_ipv6", "1"),
         ("address", "10.9.0.1", 24),
-        ("close forwarding",),
+        ("close forwarding", False),
         ("ipv4/ip_forward", "1"),
         ("ipv4/conf/bw-test/route_localnet", "1"),
         ("rules", "bw-test"),
@@ -126,6 +127,36 @@ def test_what_is_missing_is_made_again(kernel: Kernel, lock: str, missing: str) 
     kernel.opened, kernel.links_by_name["bw-test"].up = missing != "rules", missing != "up"
     assert ensure(kernel, lock) == index
     assert ("rules", "bw-test") in kernel.done and ("bridge", "bw-test", NETWORK.mac) not in kernel.done
+
+
+def test_a_bridge_with_ipv6_has_both_gateways_and_forwards_both(
+    kernel: Kernel, lock: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dual = Plumbing(NETWORK.id, "bw-test", "10.9.0.0/24", "10.9.0.1", *("fd00:9::/64", "fd00:9::1"))
+    monkeypatch.setattr(bridge.os, "listdir", lambda path: ["eth0", "eth1"])
+    monkeypatch.setattr(bridge, "_kernel", lambda name: {"ipv6/conf/eth0/accept_ra": "1"}.get(name, "0"))
+    index = bridge.ensure(kernel, dual, lock)  # type: ignore[arg-type]
+    assert kernel.done == [
+        ("bridge", "bw-test", "02:42:a1:b2:c3:d4"),
+        *((f"ipv6/conf/bw-test/{name}", value) for name, value in bridge.SIX),
+        ("address", "10.9.0.1", 24),
+        ("address", "fd00:9::1", 64),
+        ("close forwarding", False),
+        ("ipv4/ip_forward", "1"),
+        ("close forwarding", True),
+        ("ipv6/conf/eth0/accept_ra", "2"),  # the host goes on to ask its routers for its own way out
+        ("ipv6/conf/all/forwarding", "1"),
+        ("ipv4/conf/bw-test/route_localnet", "1"),
+        ("rules", "bw-test"),
+        ("up", index),
+    ]
+    kernel.links_by_name["bw-test"].mac = "aa:bb:cc:dd:ee:ff"  # had it been there before
+    kernel.done.clear()
+    bridge.take_down(dual, lock)
+    assert [line for line in kernel.done if line[0] == "no address"] == [
+        ("no address", "10.9.0.1"),
+        ("no address", "fd00:9::1"),
+    ]
 
 
 def test_an_interface_that_is_no_bridge_is_refused(kernel: Kernel, lock: str) -> None:
@@ -184,20 +215,28 @@ class Inside:
 
 
 @pytest.mark.parametrize("default", [True, False])
-def test_one_interface_of_a_container(default: bool) -> None:
+def test_one_interface_of_a_container(default: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     outside, inside = Inside(), Inside()
-    endpoint: Any = SimpleNamespace(
-        veth="bw1",
-        interface="eth0",
-        mac="02:42:0a:09:00:02",
-        mtu=1400,
+    endpoint = Endpoint(
+        network="mine",
+        id=NETWORK.id,
+        bridge="bw-test",
+        subnet="10.9.0.0/24",
+        gateway="10.9.0.1",
         address="10.9.0.2",
         prefix=24,
+        mac="02:42:0a:09:00:02",
+        interface="eth0",
+        veth="bw1",
         default=default,
-        gateway="10.9.0.1",
+        mtu=1400,
+        internal=False,
+        masquerade=True,
+        host_address="",
     )
+    monkeypatch.setattr(bridge, "ensure", lambda netlink, network, lock: 3)
     wires: Any = {"outside": outside, "inside": inside}
-    namespace.connect(**wires, namespace=60, endpoint=endpoint, master=3)
+    namespace.connect(**wires, namespace=60, endpoint=endpoint, lock="/l")
     assert outside.done == [("add_veth", "bw1", "eth0", 3, 60, "02:42:0a:09:00:02", 1400)]
     route = [("add_default_route", 7, "10.9.0.1")] if default else []
     assert inside.done == [("add_address", 7, "10.9.0.2", 24), ("up", 7), *route]
@@ -209,19 +248,18 @@ def test_a_bridge_that_went_meanwhile_is_made_again(
 ) -> None:
     tried: list[int] = []
 
-    def plug(*, master: int, **rest: object) -> None:
-        tried.append(master)
+    def plug(**rest: object) -> None:
+        tried.append(len(tried))
         if len(tried) == 1:
             raise OSError(code, "gone")
 
     monkeypatch.setattr(namespace, "connect", plug)
-    monkeypatch.setattr(bridge, "ensure", lambda netlink, network, lock: 3 + len(tried))
     plan: Any = SimpleNamespace(endpoints=(), lock="l", name_server=None)
-    endpoint: Any = SimpleNamespace(plumbing=lambda: NETWORK)
+    endpoint: Any = SimpleNamespace(driver="bridge")
     one = namespace.NetworkNamespace(plan, 60)
     if again:
         one._plug(Inside(), Inside(), endpoint)  # type: ignore[arg-type]
-        assert tried == [3, 4]
+        assert tried == [0, 1]
     else:
         with pytest.raises(OSError, match="gone"):
             one._plug(Inside(), Inside(), endpoint)  # type: ignore[arg-type]

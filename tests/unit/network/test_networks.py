@@ -13,6 +13,7 @@ from boxwright.container.options import parse_network
 from boxwright.content.db import Database
 from boxwright.content.lease import Lease
 from boxwright.errors import Invalid
+from boxwright.network import driver_options
 from boxwright.network.addresses import release_dead
 from boxwright.network.networks import (
     AddressesExhausted,
@@ -20,10 +21,12 @@ from boxwright.network.networks import (
     BuiltIn,
     NetworkConfig,
     NetworkExists,
+    NetworkInUse,
     NetworkInvalid,
     Networks,
     NoSuchNetwork,
 )
+from boxwright.network.pools import Pool
 
 
 @pytest.fixture
@@ -111,7 +114,8 @@ def test_a_range_inside_the_subnet(networks: Networks) -> None:
         ({"subnet": "10.0.0.0/24", "gateway": "10.0.1.1"}, "invalid gateway"),
         ({"subnet": "10.0.0.0/24", "ip_range": "10.0.1.0/25"}, "no matching subnet for range"),
         ({"ip_range": "x"}, "invalid ip-range x"),
-        ({"driver": "overlay"}, "could not find plugin"),
+        ({"subnet": "fd00::/64", "gateway": "fd01::1", "ipv6": True}, "invalid gateway"),
+        ({"driver": "overlay"}, 'plugin "overlay" not found'),
     ],
 )
 def test_networks_that_cannot_be(networks: Networks, options: dict[str, str], message: str) -> None:
@@ -157,9 +161,117 @@ def test_options_and_their_effect(networks: Networks) -> None:
     network = networks.create("mine", NetworkConfig(options=options))
     plumbing = network.plumbing()
     assert (plumbing.bridge, plumbing.mtu, plumbing.masquerade) == ("bw-mine", 1400, False)
-    assert networks.endpoint(network, "c", address=network.gateway, default=True).host_address == "127.0.0.1"
+    assert networks.endpoint(network, "c", addresses=(network.gateway, "")).host_address == "127.0.0.1"
     with pytest.raises(NetworkInvalid, match="has the bridge name"):
         networks.create("other", NetworkConfig(options={"com.docker.network.bridge.name": "bw-mine"}))
+
+
+def test_both_families(networks: Networks) -> None:
+    net = networks.create("dual", NetworkConfig(subnet="10.9.8.0/24", ipv6=True))
+    assert [p.six for p in net.pools] == [False, True] and net.gateway6 == net.subnet6.replace("/64", "1")
+    assert networks.allocate(net, "c") == "10.9.8.2"
+    six = networks.allocate(net, "c", six=True)
+    assert six == net.subnet6.replace("/64", "2") and networks.allocate(net, "c", six=True) == six
+    wanted = networks.allocate(net, "c", net.subnet6.replace("/64", "77"), six=True)
+    assert wanted.endswith("::77") and networks.allocate(net, "c") == "10.9.8.2"
+    with pytest.raises(AddressTaken):
+        networks.allocate(net, "d", wanted, six=True)
+    assert networks.members("dual") == {"c": "10.9.8.2"}
+    one = networks.endpoint(net, "c", addresses=("10.9.8.2", wanted))
+    assert one.addresses == (("10.9.8.2", 24), (wanted, 64)) and one.gateway6 == net.gateway6
+    assert one.plumbing().gateways == ((net.gateway, 24), (net.gateway6, 64))
+    networks.release("c")
+    assert networks.members("dual") == {}
+
+
+def test_ipv6_alone_and_ipv4_alone(networks: Networks) -> None:
+    only = networks.create("only", NetworkConfig(ipv4=False, ipv6=True))
+    assert (only.subnet, only.gateway, networks.allocate(only, "c")) == ("", "", "")
+    with pytest.raises(NetworkInvalid, match="no configured subnet"):
+        networks.allocate(only, "c", "10.0.0.2")
+    six = networks.allocate(only, "c", six=True)
+    one = networks.endpoint(only, "c", addresses=("", six))
+    assert one.addresses == ((six, 64),)
+    # As in Docker, a subnet of a family that was not asked for is kept and shown, and has no effect.
+    four = networks.create("four", NetworkConfig(subnet="fd00:2::/64"))
+    assert four.subnet and not four.subnet6 and len(four.pools) == 2
+    with pytest.raises(NetworkInvalid, match="IPv4 or IPv6 must be enabled"):
+        networks.create("none6", NetworkConfig(ipv4=False))
+
+
+def test_networks_that_describe_others(networks: Networks) -> None:
+    mtu = {"com.docker.network.driver.mtu": "1400"}
+    conf = networks.create("conf", NetworkConfig(config_only=True, subnet="10.9.8.0/24", options=mtu))
+    assert (conf.driver, conf.bridge, conf.subnet) == ("null", "", "10.9.8.0/24")
+    made = networks.create("made", NetworkConfig(config_from="conf"))
+    assert (made.subnet, made.mtu, made.config_from, made.driver) == ("10.9.8.0/24", 1400, "conf", "bridge")
+    with pytest.raises(NetworkInUse, match='configuration network "conf" is in use'):
+        networks.remove("conf")
+    for more in ({"subnet": "10.1.0.0/24"}, {"labels": {"a": "b"}}, {"options": mtu}, {"ipv6": True}):
+        with pytest.raises(NetworkInvalid, match="user specified configurations are not supported"):
+            networks.create("again", NetworkConfig(config_from="conf", **more))  # type: ignore[arg-type]
+    for name in ("absent", "made"):
+        with pytest.raises(NetworkInvalid, match=f'configuration network "{name}" does not exist'):
+            networks.create("again", NetworkConfig(config_from=name))
+    with pytest.raises(
+        NetworkInvalid, match="configuration network can only contain network specific fields"
+    ):
+        networks.create("again", NetworkConfig(config_only=True, internal=True))
+    networks.remove("made")
+    networks.remove("conf")
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        ({"driver": "host"}, 'only one instance of "host" network is allowed'),
+        ({"ipam_driver": "foo"}, 'plugin "foo" not found'),
+        ({"ipam_driver": "null"}, "ipv4 pool is empty"),
+    ],
+)
+def test_drivers_that_are_not_there(networks: Networks, wish: dict[str, str], message: str) -> None:
+    with pytest.raises((Invalid, BuiltIn), match=message):
+        networks.create("refused", NetworkConfig(**wish))  # type: ignore[arg-type]
+
+
+def test_reserved_addresses_are_given_to_nobody(networks: Networks) -> None:
+    pool = Pool(subnet="10.9.8.0/29", reserved={"router": "10.9.8.2"})
+    net = networks.create("aux", NetworkConfig(pools=(pool,)))
+    assert networks.allocate(net, "c") == "10.9.8.3"
+    assert networks.get("aux").pools[0].reserved == {"router": "10.9.8.2"}
+
+
+def test_a_record_of_an_earlier_release(networks: Networks) -> None:
+    network = networks.create("old", NetworkConfig(subnet="10.9.8.0/24"))
+    pools = {"subnet": "10.9.8.0/24", "gateway": "10.9.8.1", "ip_range": "10.9.8.0/25"}
+    record = {"driver": "bridge", "bridge": network.bridge, "created": "", **pools}
+    with networks._db.write() as sql:
+        sql.execute("UPDATE networks SET record = ?", (json.dumps(record),))
+    assert networks.get("old").pools == (Pool(**pools),) and networks.get("old").gateway == "10.9.8.1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "net.ipv4.ip_forward=1",
+        "net.ipv4.conf.eth0.log_martians=1",
+        "net.core.conf.IFNAME.x=1",
+        "net.ipv4.../../IFNAME.x=1",
+        "net.ipv4.conf.IFNAME.a/b=1",
+        "net.ipv4.conf.IFNAME.x",
+        "net.ipv4.conf.IFNAME.x=1\n",
+    ],
+)
+def test_sysctls_of_an_interface(text: str) -> None:
+    with pytest.raises(NetworkInvalid, match="unrecognised network interface sysctl"):
+        driver_options.check_endpoint({driver_options.SYSCTLS: text})
+    good = {driver_options.SYSCTLS: "net.ipv4.conf.IFNAME.log_martians=1,net.ipv6.conf.IFNAME.hop_limit=9"}
+    assert driver_options.sysctls(good, "eth7") == (
+        ("ipv4/conf/eth7/log_martians", "1"),
+        ("ipv6/conf/eth7/hop_limit", "9"),
+    )
+    with pytest.raises(NetworkInvalid, match="unknown driver option"):
+        driver_options.check_endpoint({"foo": "bar"})
 
 
 def test_a_record_that_could_not_be_made_can_be_removed(networks: Networks) -> None:
@@ -175,13 +287,8 @@ def test_a_record_that_could_not_be_made_can_be_removed(networks: Networks) -> N
 
 def test_endpoints(networks: Networks) -> None:
     net = networks.create("ends", NetworkConfig(subnet="10.9.8.0/24"))
-    endpoint = networks.endpoint(net, "c" * 64, address="10.9.8.7", number=1, default=True)
-    assert (
-        endpoint.mac == "02:42:0a:09:08:07"
-        and endpoint.interface == "eth1"
-        and len(endpoint.veth) <= 15
-        and endpoint.default
-    )
+    endpoint = networks.endpoint(net, "c" * 64, addresses=("10.9.8.7", ""), number=1)
+    assert endpoint.mac == "02:42:0a:09:08:07" and endpoint.interface == "eth1" and len(endpoint.veth) <= 15
 
 
 def test_the_network_option() -> None:

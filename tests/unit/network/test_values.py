@@ -30,7 +30,7 @@ HOSTILE = (
     "9" * 5000,
     "\0",
 )
-_LINE = re.compile(r"-[AI] [A-Z]+ [-A-Za-z0-9 !./:,_]+\Z")
+_LINE = re.compile(r"-[AI] [A-Z]+ [-A-Za-z0-9 !./:,_\[\]]+\Z")
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -71,21 +71,57 @@ def test_rules_of_ports_are_made_of_values(
     except Unfit:
         return
     assert port.protocol in values.PROTOCOLS and 0 < port.host_port < 65536 and 0 < port.port < 65536
-    assert not port.host_ip or ipaddress.IPv4Address(port.host_ip)
+    kind = ipaddress.IPv6Address if port.six else ipaddress.IPv4Address
+    assert kind(port.address) and (not port.host_ip or kind(port.host_ip))
     for rules in firewall._port_rules([port], "a" * 64).values():
         assert all(_LINE.match(rule) for rule in rules)
 
 
-@given(_ANY, _ANY, _ANY, _ANY, st.booleans())
+@given(_ANY, _ANY, _ANY, _ANY, st.booleans(), st.booleans())
 def test_rules_of_networks_are_made_of_values(
-    identity: str, bridge: str, subnet: str, gateway: str, internal: bool
+    identity: str, bridge: str, subnet: str, gateway: str, internal: bool, six: bool
 ) -> None:
+    blocks = ("", "", subnet, gateway) if six else (subnet, gateway)
     try:
-        network = Plumbing(identity, bridge, subnet, gateway, internal=internal)
+        network = Plumbing(identity, bridge, *blocks, internal=internal)
     except Unfit:
         network = Plumbing("b" * 64, "br9", "10.1.0.0/16", "10.1.0.1", internal=internal)
-    for rules in firewall._network_rules(network).values():
-        assert all(_LINE.match(rule) for rule in rules)
+    for family in (False, True):
+        for rules in firewall._network_rules(network, six=family).values():
+            assert all(_LINE.match(rule) for rule in rules)
+
+
+def test_what_a_network_has_no_addresses_of_leaves_it_nowhere() -> None:
+    """IPv4 that a container of a network of IPv6 alone sends, to itself or through the host."""
+    only6 = Plumbing("b" * 64, "br9", "", "", "fd00::/64", "fd00::1")
+    rules = firewall._network_rules(only6, six=False)["mangle"]
+    assert [rule.split(" -m ")[0] + rule[-8:] for rule in rules] == [
+        "-A FORWARD ! -i br9 -o br9 -j DROP",
+        "-A FORWARD -i br9 ! -o br9 -j DROP",
+    ]
+    with pytest.raises(Unfit):
+        Plumbing("b" * 64, "br9", "", "")
+    with pytest.raises(Unfit):
+        Plumbing("b" * 64, "br9", "fd00::/64", "fd00::1")
+
+
+def test_ports_over_ipv6() -> None:
+    """Golden: what one port everywhere and one at an address are."""
+
+    def rules(host: str) -> list[str]:
+        return firewall._port_rules([Forward("sctp", host, 8080, "fd00::2", 80)], "a" * 64)["nat"]
+
+    tail = "-p sctp -m sctp --dport 8080 -m comment --comment boxwright:aaaaaaaaaaaa -j DNAT --to-destination [fd00::2]:80"
+    assert rules("::") == [
+        f"-A OUTPUT -m addrtype --dst-type LOCAL ! -d ::1/128 {tail}",
+        f"-A PREROUTING ! -s fe80::/10 -m addrtype --dst-type LOCAL {tail}",
+    ]
+    assert rules("2001:db8::1") == [
+        f"-A OUTPUT -d 2001:db8::1 {tail}",
+        f"-A PREROUTING ! -s fe80::/10 -d 2001:db8::1 {tail}",
+    ]
+    with pytest.raises(Unfit):
+        rules("10.0.0.1")
 
 
 def test_a_port_for_the_host_alone_is_not_forwarded() -> None:

@@ -54,7 +54,7 @@ def connect(step: Step, stack: ExitStack) -> StepNetwork:
 def _bridge(step: Step, stack: ExitStack) -> StepNetwork:
     from boxwright.network.namespace import NetworkNamespace
     from boxwright.network.networks import Networks
-    from boxwright.network.plan import NetworkPlan
+    from boxwright.network.plan import NetworkPlan, with_ways_out
 
     services = step.ctx.services
     networks = Networks(services.root, services.db)
@@ -62,8 +62,8 @@ def _bridge(step: Step, stack: ExitStack) -> StepNetwork:
     _forget_dead(step)
     address = networks.allocate(network, step.key)
     stack.callback(_release, networks, step.key)
-    endpoint = networks.endpoint(network, step.key, address=address, default=True)
-    plan = NetworkPlan(id=step.key, lock=str(Places(services.root).network_lock), endpoints=(endpoint,))
+    endpoints = with_ways_out([networks.endpoint(network, step.key, addresses=(address, ""))])
+    plan = NetworkPlan(id=step.key, lock=str(Places(services.root).network_lock), endpoints=endpoints)
     number = os.open(
         "/dev/null", os.O_RDONLY | os.O_CLOEXEC
     )  # a number that is ours; the namespace takes its place

@@ -63,6 +63,7 @@ _LISTS = (
     ("-l", "--label", "Set meta data on a container"),
     ("", "--label-file", "Read in a line delimited file of labels"),
     ("", "--link", "Add link to another container"),
+    ("", "--link-local-ip", "Container IPv4/IPv6 link-local addresses"),
     ("", "--log-opt", "Log driver options"),
     ("", "--mount", "Attach a filesystem mount to the container"),
     ("", "--network", "Connect a container to a network"),
@@ -100,6 +101,7 @@ _TEXTS = (
     ("", "--health-timeout", "duration", "Maximum time to allow one check to run (ms|s|m|h) (default 0s)"),
     ("-h", "--hostname", "string", "Container host name"),
     ("", "--ip", "string", "IPv4 address (e.g., 172.30.100.104)"),
+    ("", "--ip6", "string", "IPv6 address (e.g., 2001:db8::33)"),
     ("", "--ipc", "string", "IPC mode to use"),
     ("", "--isolation", "string", "Container isolation technology"),
     ("", "--kernel-memory", "bytes", "Kernel memory limit"),
@@ -483,6 +485,7 @@ def _networks(args: Namespace) -> tuple[str, tuple[EndpointConfig, ...]]:
     """The mode and the endpoints."""
     from boxwright.container.config import EndpointConfig
     from boxwright.container.options import OptionInvalid, parse_network
+    from boxwright.spec.values import replace
 
     wanted = [parse_network(text) for text in (*args.network, *args.net)] or [("bridge", {})]
     mode = wanted[0][0]
@@ -491,18 +494,21 @@ def _networks(args: Namespace) -> tuple[str, tuple[EndpointConfig, ...]]:
         EndpointConfig(name, **{**wishes, "aliases": tuple(wishes.get("aliases", ()))})
         for name, wishes in wanted
     ]
-    if aliases or args.ip or args.mac_address:
+    if aliases or args.ip or args.ip6 or args.link_local_ip or args.mac_address:
         if len(wanted) > 1:
             raise OptionInvalid(
-                "conflicting options: --network-alias, --ip and --mac-address need a single --network",
-                hint="use --network name=NETWORK,alias=ALIAS,ip=ADDRESS",
+                "conflicting options: --network-alias, --ip, --ip6, --link-local-ip and --mac-address need a single "
+                "--network",
+                hint="use --network name=NETWORK,alias=ALIAS,ip=ADDRESS,ip6=ADDRESS",
             )
         first = endpoints[0]
         endpoints = [
-            EndpointConfig(
-                network=mode,
+            replace(
+                first,
                 aliases=(*first.aliases, *aliases),
                 ipv4=args.ip or first.ipv4,
+                ipv6=args.ip6 or first.ipv6,
+                link_local=(*first.link_local, *args.link_local_ip),
                 mac=args.mac_address or first.mac,
             )
         ]
@@ -511,4 +517,4 @@ def _networks(args: Namespace) -> tuple[str, tuple[EndpointConfig, ...]]:
         raise OptionInvalid(
             "conflicting options: cannot attach both user-defined and non-user-defined network-modes"
         )
-    return mode, tuple(e for e in endpoints if not plain or e.aliases or e.ipv4 or e.mac)
+    return mode, tuple(e for e in endpoints if not plain or e != EndpointConfig(e.network))

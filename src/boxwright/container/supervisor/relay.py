@@ -1,5 +1,6 @@
-"""Published ports on the host's IPv6 addresses. Containers have IPv4 only, and no rule translates between the two: who
-asks at `localhost`, which is ::1 first, is handed on by us (docker-proxy does it there)."""
+"""Published ports on the host's IPv6 addresses, for containers that have IPv4 only, and at ::1 for all: no rule
+translates between the families, and the kernel forwards nothing from ::1. Who asks at `localhost`, which is ::1 first,
+is handed on by us (docker-proxy does it there)."""
 
 from __future__ import annotations
 
@@ -59,6 +60,10 @@ class Relays:
         self._open = []
 
 
+def _family(target: tuple[str, int]) -> int:
+    return AF_INET6 if ":" in target[0] else AF_INET
+
+
 def _bound(kind: int, where: tuple[str, int]) -> socket:
     found = socket(AF_INET6, kind | _FLAGS)
     try:
@@ -100,7 +105,7 @@ class _Streams:
         outside = socket(fileno=fd)
         outside.setblocking(False)
         try:
-            inside = socket(AF_INET, SOCK_STREAM | _FLAGS)
+            inside = socket(_family(self._target), SOCK_STREAM | _FLAGS)
         except OSError:
             outside.close()
             return
@@ -226,7 +231,7 @@ class _Datagrams:
     def _meet(self, sender: Any) -> list[Any]:
         if len(self._senders) >= _MOST:
             self._drop(next(iter(self._senders)))
-        inside = socket(AF_INET, SOCK_DGRAM | _FLAGS)
+        inside = socket(_family(self._target), SOCK_DGRAM | _FLAGS)
         inside.connect(self._target)
         self._loop.watch(inside.fileno(), select.EPOLLIN, lambda events: self._answer(inside, sender))
         known = self._senders[sender] = [inside, True]
