@@ -6,6 +6,7 @@ import io
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,10 @@ def test_build_as_first_typed(
         {"secrets": ["id=x"]},
         {"outputs": [1]},
         {"add_hosts": 1},
+        {"ssh": "default"},
+        {"ssh": {"default": 1}},
+        {"stream": "a Dockerfile"},
+        {"brought": {"https://a": "/b"}},
     ],
     ids=str,
 )
@@ -166,6 +171,35 @@ def test_filters_as_first_typed(engine: Engine) -> None:
     for bad in ("reference=x", {"reference": 1}, {1: "x"}, {"reference": [1]}):
         with pytest.raises(Invalid):
             engine.images.list(filters=bad)  # type: ignore[arg-type]
+
+
+def test_filters_of_events_as_first_typed(engine: Engine) -> None:
+    """One text is one value, not its letters; an unknown name is refused at once, not by the first event."""
+    engine.images.tag("base:1", "seen:1")
+    for filters in ({"type": "image"}, {"type": ["image"], "event": "tag"}, {"image": "seen"}):
+        found = list(engine.system.events(since=0, until=time.time(), filters=filters))
+        assert found and all(one["Type"] == "image" for one in found)
+    any_engine: Any = engine
+    for bad in ({"nosuch": "x"}, {"type": 1}, "type=image"):
+        with pytest.raises(Invalid):
+            any_engine.system.events(filters=bad)
+
+
+def test_every_request_looks_at_all_of_its_fields() -> None:
+    """A field whose kind is not fitted by its declaration has a function of its own."""
+    from boxwright.build.options import request_of
+    from boxwright.build.request import BuildRequest
+    from boxwright.container.config import ContainerConfig
+    from boxwright.spec.values import fields
+
+    for cls, read in ((BuildRequest, lambda given: request_of(None, given)), (ContainerConfig, _configured)):
+        for field in fields(cls):
+            with pytest.raises(Invalid):
+                read({field.name: object()})
+
+
+def _configured(given: dict[str, Any]) -> object:
+    return config("app", (), given)
 
 
 def test_every_method_looks_at_its_arguments(engine: Engine, tmp_path: Path) -> None:

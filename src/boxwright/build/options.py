@@ -9,11 +9,11 @@ from pathlib import Path
 
 from boxwright.build.fields import RequestInvalid, fields
 from boxwright.build.ops.context import Secret
-from boxwright.build.request import Attest, BuildRequest, Output, SshSource
+from boxwright.build.request import Attest, Brought, BuildRequest, Output, SshSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, BinaryIO
 
 
 def at_home(path: str) -> str:
@@ -188,6 +188,9 @@ def request_of(place: str | Path | None, options: Mapping[str, Any]) -> BuildReq
         "attests": _attests,
         "cache_from": lambda value: _caches(value, False),
         "cache_to": lambda value: _caches(value, True),
+        "ssh": _agents,
+        "stream": _stream,
+        "brought": _brought,
     }
     given = fields_of(BuildRequest, options, special)
     if short:
@@ -222,6 +225,36 @@ def _secrets(value: Any) -> tuple[Any, ...]:
             "secrets are no list of Secret", hint='Secret("name", value=b"…") or Secret("name", path=…)'
         )
     return tuple(items)
+
+
+def _agents(value: Any) -> dict[str, Path | SshSource]:
+    """Sockets or keys by id."""
+    from boxwright.spec.arguments import ArgumentInvalid
+
+    example = 'ssh={"default": "/path/of/socket/or/key"}'
+    if not isinstance(value, Mapping):
+        raise ArgumentInvalid(f"ssh is {value!r}, which is no dict", hint=example)
+    for identity, source in value.items():
+        if not isinstance(identity, str) or not isinstance(source, (str, os.PathLike, SshSource)):
+            raise ArgumentInvalid(f"ssh has {identity!r}: {source!r}", hint=example)
+    return {key: one if isinstance(one, SshSource) else Path(one) for key, one in value.items()}
+
+
+def _stream(value: Any) -> BinaryIO | None:
+    from boxwright.spec.arguments import ArgumentInvalid
+
+    if value is not None and not hasattr(value, "read"):
+        raise ArgumentInvalid(f"stream is {type(value).__name__}, which is no open file")
+    found: BinaryIO | None = value
+    return found
+
+
+def _brought(value: Any) -> Mapping[str, Brought]:
+    from boxwright.spec.arguments import ArgumentInvalid
+
+    if not isinstance(value, Mapping) or not all(isinstance(one, Brought) for one in value.values()):
+        raise ArgumentInvalid("brought is no dict of Brought")
+    return value
 
 
 def _attests(value: Any) -> tuple[Attest, ...]:

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
 
-_FILTERS = ("container", "event", "image", "label", "network", "scope", "type", "volume")
-
 
 def events_args(p: Parser) -> None:
     p.add_argument(
@@ -34,8 +32,9 @@ def events(ctx: Context, args: Namespace) -> int:
     from boxwright.cli.filters import parse_filters
     from boxwright.cli.gotemplate.compile import compile
     from boxwright.image.filters import moment
+    from boxwright.spec.events import FILTERS
 
-    filters = parse_filters(args.filter or (), _FILTERS)
+    filters = parse_filters(args.filter or (), sorted(FILTERS))
     since, until = (moment(text) if text else None for text in (args.since, args.until))
     form = "{{json .}}" if args.format == "json" else args.format
     template = compile(form) if form else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping, Sequence
 
 from boxwright.container.config import (
     ContainerConfig,
@@ -20,7 +21,6 @@ from boxwright.spec.arguments import ArgumentInvalid, fields_of, fitted, pairs, 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
 
@@ -109,6 +109,15 @@ def _limits(value: Any) -> Limits:
     return Limits(**fields_of(Limits, value, {name: _rates_of(name) for name in _RATES}))
 
 
+def _object(name: str, *, none: bool = False) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        if not isinstance(value, Mapping) and not (none and value is None):
+            raise ArgumentInvalid(f"{name} is {value!r}, which is no dict of Docker's fields")
+        return value
+
+    return read
+
+
 _RATES = {
     "blkio_weight_device": "parse_weight",
     "device_read_bps": "parse_bps",
@@ -137,4 +146,6 @@ _SPECIAL: Mapping[str, Callable[[Any], Any]] = {
     "device_requests": _requests,
     "restart": _restart,
     "limits": _limits,
+    "health": _object("health", none=True),
+    "extra": _object("extra"),
 }

@@ -107,10 +107,17 @@ class SystemAPI:
         *,
         since: float | None = None,
         until: float | None = None,
-        filters: Mapping[str, list[str]] | None = None,
+        filters: Filters | None = None,
     ) -> Iterator[dict[str, Any]]:
         """What happens in this root, as Docker's JSON: from `since` on (unix seconds; None = now) until `until` (None =
-        for ever). Several may follow at once; an iterator that waits costs nothing."""
+        for ever). Several may follow at once; an iterator that waits costs nothing. Raises FilterInvalid."""
+        from boxwright.image.filters import check_names
+        from boxwright.spec.events import FILTERS
+
+        check_names(filters or {}, FILTERS)
+        return self._events(since, until, filters or {})
+
+    def _events(self, since: float | None, until: float | None, filters: Filters) -> Iterator[dict[str, Any]]:
         import json
         import time
 
@@ -127,7 +134,7 @@ class SystemAPI:
             try:
                 value = json.loads(line)
                 when = value["timeNano"] / 1e9
-                wanted = first <= when and (until is None or when <= until) and matches(value, filters or {})
+                wanted = first <= when and (until is None or when <= until) and matches(value, filters)
             except (ValueError, LookupError, TypeError, AttributeError):  # cut short by a full disk
                 continue
             if wanted:

@@ -11,10 +11,11 @@ from boxwright.spec.text import to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 NAMED = ("container", "image", "network", "volume")  # types that have a filter of their own name
+FILTERS = (*NAMED, "event", "label", "scope", "type")
 
 
 def event(kind: str, action: str, identity: str, attributes: Mapping[str, str]) -> bytes:
@@ -35,7 +36,7 @@ def event(kind: str, action: str, identity: str, attributes: Mapping[str, str]) 
     return to_json(value).encode("utf-8", "surrogatepass")
 
 
-def matches(value: Mapping[str, Any], filters: Mapping[str, list[str]]) -> bool:
+def matches(value: Mapping[str, Any], filters: Mapping[str, Sequence[str]]) -> bool:
     """Whether an event passes: all keys, of each any value (moby daemon/events/filter.go)."""
     return all(any(_one(value, key, wanted) for wanted in many) for key, many in filters.items())
 
