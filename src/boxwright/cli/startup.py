@@ -58,7 +58,7 @@ def hurry() -> None:
     from boxwright.files.modules import hasten
 
     hasten()
-    gc.set_threshold(20_000, 20, 20)
+    gc.set_threshold(50_000, 20, 20)
     for name in _LATER:
         if name not in sys.modules:
             sys.modules[name] = _Later(name)

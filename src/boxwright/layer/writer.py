@@ -17,7 +17,7 @@ from boxwright.files.disk import disk_errors, write_behind
 from boxwright.files.locks import Lock
 from boxwright.files.trees import discard
 from boxwright.layer import erofs
-from boxwright.layer.scan import Header, Scanner
+from boxwright.layer.scan import BLOCK, Header, Scanner
 from boxwright.layer.tree import LayerTree
 from boxwright.spec.digest import DiffID, Digest
 
@@ -237,17 +237,20 @@ class LayerWriter:
     def commit(self, expected: Digest | None = None, *, anew: bool = False) -> Layer:
         """Index, sync, publish; an equal layer that exists is used instead, or replaced with `anew`. Raises
         LayerMismatch, TarInvalid, DiskFull."""
-        self._settle()
+        self._flush()
         if self._scanning:
             self._scanner.finish()
+        # Nothing of the tar is read for it, as long as there are no parts of files to expand.
+        meanwhile = self._behind is not None and not self._tree.sparse and self._taken % BLOCK == 0
+        summary = self._index(self._taken) if meanwhile else None
+        self._settle()
         diff_id = DiffID(self._algorithm, self._hash.hexdigest())
         # Compared as text: a Digest and a DiffID of the same bytes are different values.
         if expected is not None and str(expected) != str(diff_id):
             raise LayerMismatch(f"the layer's tar has digest {diff_id}, the image says {expected}")
+        if summary is None:
+            summary = self._index(self.size)
         with disk_errors(str(self.directory)):
-            summary = finish_index(
-                directory=self.directory, tree=self._tree, tar=self._fd, tar_size=self.size
-            )
             os.fsync(self._fd)
             if self.size >= self._drop_from:
                 os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -260,6 +263,10 @@ class LayerWriter:
             entries=summary.entries,
             anew=anew,
         )
+
+    def _index(self, size: int) -> erofs.Summary:
+        with disk_errors(str(self.directory)):
+            return finish_index(directory=self.directory, tree=self._tree, tar=self._fd, tar_size=size)
 
     def close(self) -> None:
         """Stop; what was not committed is removed."""
