@@ -43,6 +43,7 @@ from boxwright.build.request import FLAGS, BuildFailed, BuildRequest, BuildResul
 from boxwright.build.said import Said
 from boxwright.build.scope import EPOCH
 from boxwright.build.solver import LayersLost, Solver
+from boxwright.build.views import Views
 from boxwright.errors import BoxwrightError, Cancelled
 from boxwright.image.steps import StepCache
 from boxwright.spec.digest import DiffID
@@ -89,6 +90,7 @@ class Building:
         self._logs: dict[str, Said] = {}
         self._lease: Lease | None = None
         self._lease_lock = threading.Lock()
+        self._views = Views()
         self._flights = Flights(services.root)
         self.cache = StepCache(services.db)
         self._bases = EngineBases(
@@ -198,6 +200,7 @@ class Building:
                     return self._result(unreadable(error.filename, error.source, error))
             raise self._located(error) from error
         finally:
+            self._views.close()
             if self._lease is not None:
                 self._lease.release()
 
@@ -508,6 +511,7 @@ class Building:
             sandbox=self._sandbox,
             contexts=self._inputs.contexts,
             fetch=self._fetch,
+            views=self._views,
             context_read=self._context_read,
         )
 

@@ -11,6 +11,7 @@ import mmap
 import os
 import stat
 import struct
+import threading
 
 from boxwright.errors import Corrupt
 from boxwright.layer import erofs
@@ -22,6 +23,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
+    from boxwright.spec.digest import DiffID
+
+_SMALL = 1 << 16  # bytes of an index that are not worth a mapping
+_MOST_KEPT = 16 << 20  # bytes of small indexes
 
 _OPAQUE = b"overlay.opaque"
 _PREFIXES = {number: prefix for prefix, number in erofs.PREFIXES} | {
@@ -77,24 +82,64 @@ def open_source(layer: Layer) -> LayerSource:
     try:
         return TarSource(layer) if layer.kind == "tar" else TreeSource(layer)
     except FileNotFoundError as error:
-        raise LayerMissing(
-            f"layer {layer.diff_id} has lost its files", hint="pull or build the image again"
-        ) from error
+        raise _lost(layer) from error
+
+
+def _lost(layer: Layer) -> LayerMissing:
+    return LayerMissing(f"layer {layer.diff_id} has lost its files", hint="pull or build the image again")
+
+
+class SharedSources:
+    """Layers that several views read, each opened once: a build has a view for every step, of nearly the same layers.
+
+    Only those are kept that hold no descriptor while their contents are not read, up to `_MOST_KEPT` bytes. Safe to
+    share between threads; `close` when no view is in use any more.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[DiffID, LayerSource] = {}
+        self._room = _MOST_KEPT
+        self._lock = threading.Lock()
+
+    def open(self, layer: Layer) -> tuple[LayerSource, bool]:
+        """The layer's source, and whether it stays ours: the caller does not close it. Raises LayerMissing."""
+        with self._lock:
+            kept = self._kept.get(layer.diff_id)
+            if kept is None:
+                kept = open_source(layer)
+                if not isinstance(kept, TarSource) or not kept.small or kept.small > self._room:
+                    return kept, False
+                self._room -= kept.small
+                self._kept[layer.diff_id] = kept
+            return kept, True
+
+    def close(self) -> None:
+        """Free what was opened."""
+        with self._lock:
+            for source in self._kept.values():
+                source.close()
+            self._kept.clear()
 
 
 class TarSource:
-    """The index by mmap, contents from the tar by their offsets."""
+    """The index by mmap, or read when it is small; contents from the tar by their offsets."""
 
     def __init__(self, layer: Layer) -> None:
         self._layer = layer
-        with open(layer.index_path, "rb") as file:
-            try:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            except ValueError as error:
+        self._map: bytes | mmap.mmap
+        self.small = 0  # bytes of an index that was read
+        with open(layer.index_path, "rb", buffering=0) as file:
+            begin = file.read(_SMALL)
+            if not begin:
                 raise IndexBroken(
                     f"{layer.index_path} is empty", hint="`boxwright system fsck --repair` makes it again"
-                ) from error
+                )
+            if len(begin) < _SMALL:
+                self._map, self.small = begin, len(begin)
+            else:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._fds: list[int] = []
+        self._opening = threading.Lock()
         try:
             fields = erofs.SUPER.unpack_from(self._map, 1024)
             if fields[0] != erofs.MAGIC or fields[13] != b"boxwright-1".ljust(16, b"\0"):
@@ -104,8 +149,8 @@ class TarSource:
                 )
             self.root = fields[5]
             self._starts = [erofs.SLOT.unpack_from(self._map, 1152 + 128 * n)[2] for n in range(fields[15])]
-            for path in layer.devices:
-                self._fds.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            self._root_facts = self._facts(self.root)
+            self._root_children: dict[bytes, int] | None = None
         except struct.error as error:
             raise IndexBroken(f"{layer.index_path} is too short") from error
 
@@ -113,7 +158,8 @@ class TarSource:
         for fd in self._fds:
             os.close(fd)
         self._fds.clear()
-        self._map.close()
+        if isinstance(self._map, mmap.mmap):
+            self._map.close()
 
     def _inode(self, nid: int) -> tuple[int, ...]:
         try:
@@ -122,6 +168,9 @@ class TarSource:
             raise IndexBroken(f"{self._layer.index_path} points beyond its end") from error
 
     def facts(self, handle: int) -> Inode:
+        return self._root_facts if handle == self.root else self._facts(handle)
+
+    def _facts(self, handle: int) -> Inode:
         _, icount, mode, _, size, start, _, uid, gid, seconds, nanoseconds, links, flags = self._inode(handle)
         kind = mode & 0o170000
         rdev = 0
@@ -145,6 +194,13 @@ class TarSource:
         )
 
     def children(self, handle: int) -> dict[bytes, int]:
+        if handle != self.root or not self.small:
+            return self._children(handle)
+        if self._root_children is None:
+            self._root_children = self._children(handle)
+        return self._root_children
+
+    def _children(self, handle: int) -> dict[bytes, int]:
         fields = self._inode(handle)
         size, at = fields[4], fields[5] * erofs.BLOCK
         out: dict[bytes, int] = {}
@@ -207,7 +263,17 @@ class TarSource:
         device = len(self._starts) - 1
         while device and start < self._starts[device]:
             device -= 1
-        return self._fds[device], (start - self._starts[device]) * erofs.BLOCK, False
+        return self._device(device), (start - self._starts[device]) * erofs.BLOCK, False
+
+    def _device(self, number: int) -> int:
+        with self._opening:
+            if not self._fds:
+                try:
+                    for path in self._layer.devices:
+                        self._fds.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+                except FileNotFoundError as error:
+                    raise _lost(self._layer) from error
+            return self._fds[number]
 
 
 class TreeSource:

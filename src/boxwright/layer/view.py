@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 
 from boxwright.errors import Invalid, NotFound
-from boxwright.layer.source import Inode, LayerSource, open_content, open_source, read_content
+from boxwright.layer.source import Inode, LayerSource, SharedSources, open_content, open_source, read_content
 from boxwright.layer.store import Layer
 from boxwright.rootfs.paths import TooManyLinks, walk
 from boxwright.spec.hints import NamedTuple
@@ -68,12 +68,17 @@ class ViewNode(NamedTuple):
 class LayersView:
     """Layers bottom first. Safe to share between threads; `close` (or a `with` block) frees the descriptors."""
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
+    def __init__(self, layers: Sequence[Layer], shared: SharedSources | None = None) -> None:
+        """`shared` has sources that other views read too; it is closed after the view."""
         self._sources: list[LayerSource] = []
+        self._own: list[LayerSource] = []
         self._names = [layer.diff_id for layer in reversed(layers)]
         try:
             for layer in reversed(layers):
-                self._sources.append(open_source(layer))
+                source, kept = shared.open(layer) if shared is not None else (open_source(layer), False)
+                self._sources.append(source)
+                if not kept:
+                    self._own.append(source)
         except BaseException:
             self.close()
             raise
@@ -101,9 +106,9 @@ class LayersView:
 
     def close(self) -> None:
         """Free the descriptors; the view and streams from it must not be used any more."""
-        for source in self._sources:
+        for source in self._own:
             source.close()
-        self._sources = []
+        self._own, self._sources = [], []
 
     def __enter__(self) -> Self:
         return self

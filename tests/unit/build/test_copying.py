@@ -566,3 +566,25 @@ def test_nothing_new_is_the_same_image(engine: Engine, context: Path) -> None:
     assert first.image_id == again.image_id and first.target == again.target
     assert engine.services.images_store.resolve("y").image_id == first.image_id
     assert engine.build(dockerfile_data=text, labels={"c": "3"}).image_id != first.image_id
+
+
+def test_a_step_opens_only_the_layer_of_the_step_before(
+    engine: Engine, context: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a step costs does not grow with the layers below it."""
+    from boxwright.layer import source
+
+    opened: list[str] = []
+    plain = source.TarSource.__init__
+
+    def init(self: source.TarSource, layer: Any) -> None:
+        opened.append(str(layer.diff_id))
+        plain(self, layer)
+
+    monkeypatch.setattr(source.TarSource, "__init__", init)
+    engine.build(
+        context=context,
+        dockerfile_data=("FROM base\n" + "".join(f"COPY a /{n}\n" for n in range(30))).encode(),
+        tags=("out",),
+    )
+    assert len(opened) == len(set(opened)) == 30

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from boxwright.errors import Invalid
+from boxwright.layer import source
 from boxwright.layer.adopt import adopt_tree
 from boxwright.layer.blobs import ingest_tar
-from boxwright.layer.source import IndexBroken
-from boxwright.layer.store import Layer, LayerStore
+from boxwright.layer.source import IndexBroken, SharedSources
+from boxwright.layer.store import Layer, LayerMissing, LayerStore
 from boxwright.layer.view import LayersView, PathLoop, PathMissing
 from support import REAL_ROOT
 from support.layer import layer_store, make_tar, member
@@ -217,3 +218,43 @@ def test_a_damaged_index_is_told(layers: LayerStore, left: bytes) -> None:
     layer.index_path.write_bytes(left)
     with pytest.raises(IndexBroken), LayersView([layer]) as view:
         view.resolve("/etc/passwd")
+
+
+def test_views_share_what_is_opened(layers: LayerStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+
+    class Counted(source.TarSource):
+        def __init__(self, layer: Layer) -> None:
+            opened.append(str(layer.diff_id))
+            super().__init__(layer)
+
+    monkeypatch.setattr(source, "TarSource", Counted)
+    below = stack(layers, BASE, TOP)
+    shared = SharedSources()
+    with LayersView(below[:1], shared) as first:
+        assert first.read("etc/group") == b"base"
+    with LayersView(below, shared) as second, LayersView(below, shared) as third:
+        assert second.read("etc/group") == third.read("etc/group") == b"top"
+        assert second.listdir("") == LayersView(below).listdir("")
+    assert opened[:2] == [str(layer.diff_id) for layer in below] and len(opened) == 4
+    monkeypatch.setattr(source, "_MOST_KEPT", 0)
+    with LayersView(below, SharedSources()) as alone:
+        assert alone.read("etc/passwd") == b"root"
+    shared.close()
+
+
+def test_contents_that_went_are_told_of(layers: LayerStore) -> None:
+    (layer,) = stack(layers, BASE)
+    with LayersView([layer]) as view:
+        layer.tar_path.unlink()
+        with pytest.raises(LayerMissing, match="lost its files"):
+            view.read("etc/passwd")
+
+
+@pytest.mark.parametrize("size", [source._SMALL - 1, source._SMALL, source._SMALL + 1, 3 * source._SMALL])
+def test_an_index_is_read_or_mapped(layers: LayerStore, size: int) -> None:
+    """One file beside a directory whose names fill the index up to about this size."""
+    names = [member(f"d/{number:0200}") for number in range(size // 300)]
+    (layer,) = stack(layers, [*names, member("x", data=b"content")])
+    with LayersView([layer]) as view:
+        assert len(view.listdir("d")) == len(names) and view.read("x") == b"content"
