@@ -213,3 +213,35 @@ def test_cp_of_tar_streams(root: Root) -> None:
     with tarfile.open(fileobj=bad, mode="w") as tar:
         tar.addfile(tarfile.TarInfo("../../escaped"))
     assert "leads out of it" in root.run("cp", "-", "box:/tmp", input=bad.getvalue(), check=1).stderr
+
+
+def test_a_volume_is_backed_up_and_restored_by_the_command_line(root: Root, tmp_path: Path) -> None:
+    fill = (
+        "echo 1 >/v/f; chown 5:6 /v/f; chmod 4755 /v/f; mknod /v/null c 1 3; chown 999:999 /v; chmod 700 /v"
+    )
+    root.run(*lean("-v", "data:/v", IMAGE, "sh", "-c", fill))
+    archive = tmp_path / "data.tar"
+    root.run("volume", "export", "-o", str(archive), "data")
+    root.run("volume", "rm", "data")
+    assert root.out("volume", "import", "data", str(archive)) == "data"
+    look = ("-v", "data:/v", IMAGE, "sh", "-c", "stat -c '%u:%g %a' /v /v/f /v/null; cat /v/f")
+    assert root.out(*lean(*look)) == "999:999 700\n5:6 4755\n0:0 644\n1"
+    assert "is not empty" in root.run("volume", "import", "data", str(archive), check=1).stderr
+    assert root.out("volume", "import", "--replace", "data", input=archive.read_bytes()) == "data"
+    assert root.out(*lean(*look)) == "999:999 700\n5:6 4755\n0:0 644\n1"
+    assert root.run("volume", "export", "data").stdout.startswith("./")
+    assert "no such file" in root.run("volume", "import", "data", str(tmp_path / "x"), check=1).stderr
+    assert (
+        root.out("volume", "inspect", "-s", "-f", "{{.UsageData.Size}} {{.UsageData.RefCount}}", "data")
+        == "2 0"
+    )
+
+
+def test_all_volumes_that_none_uses_are_pruned_when_that_is_said(root: Root) -> None:
+    root.run("volume", "create", "named")
+    root.run("volume", "prune", "-f")
+    assert root.out("volume", "ls", "-q") == "named"
+    both = root.run("volume", "prune", "-a", "--filter", "all=1", check=1).stderr
+    assert "conflicting options: cannot specify both --all and --filter all=1" in both
+    assert "named" in root.out("volume", "prune", "-af")
+    assert root.out("volume", "ls", "-q") == ""

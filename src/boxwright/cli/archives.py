@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 
-from boxwright.errors import Invalid
+from boxwright.errors import Invalid, NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 class TerminalRefused(Invalid):
     """Bytes are not read from or written to a terminal."""
+
+
+class ArchiveMissing(NotFound):
+    """The file to read is not there."""
 
 
 class OutputInvalid(Invalid):
@@ -47,7 +51,7 @@ def import_(ctx: Context, args: Namespace) -> int:
     """A root file system tar becomes an image."""
     source: str | BinaryIO = args.file
     if args.file == "-":
-        source = _stdin(ctx, "requested import from stdin, but stdin is a terminal")
+        source = standard_input(ctx, "requested import from stdin, but stdin is a terminal")
     row = ctx.engine.images.import_(
         source, args.name, changes=args.change, message=args.message, platform=args.platform
     )
@@ -79,7 +83,7 @@ def load(ctx: Context, args: Namespace) -> int:
     source: Path | BinaryIO = (
         Path(args.input)
         if args.input and args.input != "-"
-        else _stdin(ctx, "requested load from stdin, but stdin is empty")
+        else standard_input(ctx, "requested load from stdin, but stdin is empty")
     )
 
     lines: list[str] = []
@@ -164,7 +168,8 @@ def _progress(ctx: Context, doing: str, done: str, *, quiet: bool = False) -> It
         yield shown
 
 
-def _stdin(ctx: Context, refusal: str) -> BinaryIO:
+def standard_input(ctx: Context, refusal: str) -> BinaryIO:
+    """Raises TerminalRefused."""
     if ctx.stdin_is_tty or sys.stdin is None:
         raise TerminalRefused(refusal, hint="give a file, or pipe an archive in")
     return sys.stdin.buffer

@@ -132,6 +132,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "registry token rm": (_G, "registry_token_rm", "Revoke access tokens"),
     # volumes and networks
     "volume create": (_V, "volume_create", "Create a volume"),
+    "volume export": (_V, "volume_export", "Write the contents of a volume as a tar archive"),
+    "volume import": (_V, "volume_import", "Fill a volume with the contents of a tar archive"),
     "volume inspect": (_V, "volume_inspect", "Display detailed information on one or more volumes"),
     "volume ls": (_V, "volume_ls", "List volumes"),
     "volume list": (_V, "volume_ls", "List volumes"),

@@ -25,6 +25,29 @@ _COLUMNS = {
 }
 
 
+# Options of Swarm's volumes.
+_CLUSTER = (
+    "--availability",
+    "--group",
+    "--limit-bytes",
+    "--required-bytes",
+    "--scope",
+    "--secret",
+    "--sharing",
+    "--topology-preferred",
+    "--topology-required",
+    "--type",
+)
+
+
+def _refuse_clusters(args: Namespace, names: tuple[str, ...]) -> None:
+    from boxwright.container.options import OptionInvalid
+
+    for name in names:
+        if name.strip("-").replace("-", "_") in args.given:
+            raise OptionInvalid(f"{name} is of cluster volumes, and there is no cluster here")
+
+
 def volume_create_args(p: Parser) -> None:
     p.add_argument(
         "-d",
@@ -38,6 +61,8 @@ def volume_create_args(p: Parser) -> None:
         "-o", "--opt", action="append", metavar="map", help="Set driver specific options (default map[])"
     )
     p.add_argument("--name", default="", help="==SUPPRESS==")
+    for option in _CLUSTER:
+        p.add_argument(option, help="==SUPPRESS==")
     p.add_argument("volume", nargs="?", metavar="VOLUME")
 
 
@@ -51,6 +76,7 @@ def volume_create(ctx: Context, args: Namespace) -> int:
             "conflicting options: cannot specify a volume-name through both --name and as a positional arg",
             prog=ctx.prog,
         )
+    _refuse_clusters(args, _CLUSTER)
     name = args.volume or args.name
     volume = ctx.engine.volumes.create(
         name,
@@ -76,6 +102,7 @@ def volume_ls_args(p: Parser) -> None:
         help="Format output using a custom template: 'table', 'table TEMPLATE', 'json' or a Go template",
     )
     p.add_argument("-q", "--quiet", action="store_true", help="Only display volume names")
+    p.add_argument("--cluster", action="store_true", help="==SUPPRESS==")
 
 
 def volume_ls(ctx: Context, args: Namespace) -> int:
@@ -86,6 +113,7 @@ def volume_ls(ctx: Context, args: Namespace) -> int:
     from boxwright.image.filters import flag, labels_match
     from boxwright.spec.units import human_size
 
+    _refuse_clusters(args, ("--cluster",))
     filters = parse_filters(args.filter, ("dangling", "driver", "label", "name"))
     volumes = ctx.engine.volumes
     used, dangling = volumes.users(), flag(filters, "dangling")
@@ -128,6 +156,7 @@ def volume_inspect_args(p: Parser) -> None:
     p.add_argument(
         "-f", "--format", default="", help="Format output using a custom template: 'json' or a Go template"
     )
+    p.add_argument("-s", "--size", action="store_true", help="Display sizes, and how many containers have it")
     p.add_argument("volumes", nargs="+", metavar="VOLUME", complete="volume")
 
 
@@ -138,7 +167,7 @@ def volume_inspect(ctx: Context, args: Namespace) -> int:
     return show(
         ctx=ctx,
         names=args.volumes,
-        find=lambda name: ("volume", ctx.engine.volumes.inspect(name)),
+        find=lambda name: ("volume", ctx.engine.volumes.inspect(name, size=args.size)),
         template=args.format,
     )
 
@@ -181,6 +210,10 @@ def volume_prune(ctx: Context, args: Namespace) -> int:
     from boxwright.image.filters import flag
 
     filters = parse_filters(args.filter, ("label", "label!", "all"))
+    if args.all and "all" in filters:
+        from boxwright.container.options import OptionInvalid
+
+        raise OptionInvalid("conflicting options: cannot specify both --all and --filter all=1")
     everything = bool(args.all or flag(filters, "all"))
     filters.pop("all", None)
     what = "all local volumes" if everything else "anonymous local volumes"
@@ -191,3 +224,64 @@ def volume_prune(ctx: Context, args: Namespace) -> int:
         force=args.force,
         kind="Volumes",
     )
+
+
+def volume_export_args(p: Parser) -> None:
+    p.add_argument(
+        "-o",
+        "--output",
+        metavar="string",
+        default="",
+        help="Write to a file, instead of STDOUT",
+        complete="file",
+    )
+    p.add_argument("volume", metavar="VOLUME", complete="volume")
+    p.examples = [("Back up a volume", "boxwright volume export -o data.tar data")]
+
+
+def volume_export(ctx: Context, args: Namespace) -> int:
+    """Write a volume as a tar."""
+    import sys
+
+    from boxwright.cli.archives import TerminalRefused, output_file
+
+    if args.output and args.output != "-":
+        with output_file(args.output) as sink:
+            ctx.engine.volumes.export(args.volume, sink)
+        return 0
+    if ctx.stdout_is_tty:
+        raise TerminalRefused("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+    sys.stdout.flush()
+    ctx.engine.volumes.export(args.volume, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+    return 0
+
+
+def volume_import_args(p: Parser) -> None:
+    p.add_argument("--replace", action="store_true", help="Replace the files that the volume has")
+    p.add_argument("volume", metavar="VOLUME", complete="volume")
+    p.add_argument("file", nargs="?", default="-", metavar="FILE", complete="file")
+    p.description = (
+        "Fill a volume, which is made when it is missing, with a tar that may be compressed; `-`, or no file, is "
+        "standard input. A volume that has files is refused without --replace. Until all of the archive is on the "
+        "disk the volume stays as it was."
+    )
+    p.examples = [("Restore a volume", "boxwright volume import data data.tar")]
+
+
+def volume_import(ctx: Context, args: Namespace) -> int:
+    """Print the volume's name."""
+    from contextlib import ExitStack
+
+    from boxwright.cli.archives import ArchiveMissing, standard_input
+
+    with ExitStack() as opened:
+        if args.file == "-":
+            source = standard_input(ctx, "requested import from stdin, but stdin is a terminal")
+        else:
+            try:
+                source = opened.enter_context(open(args.file, "rb"))
+            except OSError as error:
+                raise ArchiveMissing(f"open {args.file}: {(error.strerror or '').lower()}") from error
+        ctx.out(ctx.engine.volumes.import_(args.volume, source, replace=args.replace).name)
+    return 0

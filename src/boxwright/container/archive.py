@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from functools import partial
 
 from boxwright.container.treecopy import CopyConflict, Owner
-from boxwright.errors import Invalid
+from boxwright.errors import Invalid, Unsupported
 from boxwright.files.entries import open_regular, set_mode
 from boxwright.rootfs.root import Root
 
@@ -26,20 +27,25 @@ class NameRefused(Invalid):
     """An entry of the archive would lie outside."""
 
 
-def pack(directory: int, name: str, shown: str, sink: Any) -> None:
-    """Write what `name` in a directory is, called `shown`, with all below it.
+class AttributeRefused(Unsupported):
+    """The file system does not take an extended attribute of an entry."""
+
+
+def pack(directory: int, name: str, shown: str, sink: Any, *, xattrs: bool = False) -> None:
+    """Write what `name` in a directory is, called `shown`, with all below it, and with `xattrs` their extended
+    attributes.
 
     Raises OSError, EntryInvalid."""
     from boxwright.layer.write import TarBuilder
 
     builder = TarBuilder(sink)
-    _Packer(builder).add(directory, name, shown)
+    _Packer(builder, xattrs=xattrs).add(directory, name, shown)
     builder.finish()
 
 
 class _Packer:
-    def __init__(self, builder: Any) -> None:
-        self._builder = builder
+    def __init__(self, builder: Any, *, xattrs: bool) -> None:
+        self._builder, self._xattrs = builder, xattrs
         self._links: dict[tuple[int, int], bytes] = {}
 
     def add(self, directory: int, name: str, shown: str) -> None:
@@ -52,6 +58,7 @@ class _Packer:
             uid=info.st_uid,
             gid=info.st_gid,
             mtime=info.st_mtime_ns,
+            xattrs=_attributes(directory, name) if self._xattrs else None,
         )
         if stat.S_ISDIR(info.st_mode):
             fd = os.open(name, _DIRECTORY, dir_fd=directory)
@@ -64,7 +71,7 @@ class _Packer:
             return
         key = (info.st_dev, info.st_ino)
         if info.st_nlink > 1 and self._links.setdefault(key, path) is not path:
-            put("hardlink", size=0, link=self._links[key])
+            put("hardlink", size=0, link=self._links[key], xattrs=None)
         elif stat.S_ISLNK(info.st_mode):
             put("symlink", size=0, link=os.fsencode(os.readlink(name, dir_fd=directory)))
         elif stat.S_ISREG(info.st_mode):
@@ -83,9 +90,24 @@ class _Packer:
             put(kind, size=0, device=(os.major(info.st_rdev), os.minor(info.st_rdev)))
 
 
-def unpack(root: Root, path: str, tar: BinaryIO, spool: Path, *, owner: Owner | None = None) -> None:
+def _attributes(directory: int, name: str) -> dict[bytes, bytes]:
+    path = f"/proc/self/fd/{directory}/{name}"
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+        return {os.fsencode(key): os.getxattr(path, key, follow_symlinks=False) for key in names}
+    except OSError as error:
+        if error.errno == errno.ENOTSUP:  # this file system, or this kind of file, has none
+            return {}
+        raise
+
+
+def unpack(
+    root: Root, path: str, tar: BinaryIO, spool: Path, *, owner: Owner | None = None, whole: bool = False
+) -> None:
     """Lay the archive's entries below a directory of the tree; `spool` is a directory for an unnamed file, `owner` None
-    keeps the archive's owners. Raises TarInvalid, NameRefused, CopyConflict, OSError."""
+    keeps the archive's owners. With `whole` the archive is all of a tree: what it says of its top is done to the
+    directory, and extended attributes are set. Raises TarInvalid, NameRefused, AttributeRefused, CopyConflict,
+    OSError."""
     from boxwright.layer.compress import open_decompressed
 
     fd = os.open(spool, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -97,14 +119,15 @@ def unpack(root: Root, path: str, tar: BinaryIO, spool: Path, *, owner: Owner | 
                 view = view[os.write(fd, view) :]
         top = root.open(path, os.O_RDONLY | os.O_DIRECTORY)
         with Root(top) as inside:
-            _TreeUnpacker(inside, fd, owner).run()
+            _TreeUnpacker(inside, fd, owner, whole=whole).run()
     finally:
         os.close(fd)
 
 
 class _TreeUnpacker:
-    def __init__(self, root: Root, tar: int, owner: Owner | None) -> None:
-        self._root, self._tar, self._owner = root, tar, owner
+    def __init__(self, root: Root, tar: int, owner: Owner | None, *, whole: bool) -> None:
+        self._root, self._tar, self._owner, self._whole = root, tar, owner, whole
+        self._top = -1  # the directory's time of change
         self._times: list[tuple[str, int]] = []
 
     def run(self) -> None:
@@ -122,6 +145,8 @@ class _TreeUnpacker:
         for path, moment in reversed(self._times):
             with self._root.parent(path) as (fd, name):
                 os.utime(name, ns=(moment, moment), dir_fd=fd, follow_symlinks=False)
+        if self._top >= 0:
+            os.utime(self._root.fd, ns=(self._top, self._top))
 
     def _entry(self, header: Header) -> None:
         name = os.fsdecode(header.name).strip("/")
@@ -129,6 +154,9 @@ class _TreeUnpacker:
         if ".." in parts:
             raise NameRefused(f"the archive has an entry {name!r}, which leads out of it")
         if not parts:
+            if self._whole and header.type == "dir":
+                self._give(header, self._root.fd)
+                self._top = max(0, header.seconds * 10**9 + header.nanoseconds)
             return
         path = "/" + "/".join(parts)
         if len(parts) > 1:
@@ -174,6 +202,7 @@ class _TreeUnpacker:
         if os.geteuid() == 0:
             owner = self._owner or (header.uid, header.gid)
             os.chown(name, *owner, dir_fd=directory, follow_symlinks=False)
+        self._set_attributes(header, f"/proc/self/fd/{directory}/{name}")
         if header.type != "symlink":
             set_mode(directory, name, header.mode)
         os.utime(name, ns=(moment, moment), dir_fd=directory, follow_symlinks=False)
@@ -183,6 +212,18 @@ class _TreeUnpacker:
         if os.geteuid() == 0:
             os.fchown(fd, *(self._owner or (header.uid, header.gid)))
         os.fchmod(fd, header.mode)
+        self._set_attributes(header, fd)
+
+    def _set_attributes(self, header: Header, where: int | str) -> None:
+        """After the owner: a change of that takes capabilities away."""
+        for key, value in (header.xattrs or {}).items() if self._whole else ():
+            try:
+                os.setxattr(where, key, value, follow_symlinks=not isinstance(where, str))
+            except OSError as error:
+                raise AttributeRefused(
+                    f"{os.fsdecode(header.name)!r}: the file system does not take the attribute "
+                    f"{os.fsdecode(key)!r}: {(error.strerror or '').lower()}"
+                ) from error
 
     def _file(self, header: Header, directory: int, name: str) -> None:
         out = os.open(

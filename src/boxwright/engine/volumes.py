@@ -7,7 +7,7 @@ from boxwright.spec.arguments import checked
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any
+    from typing import Any, BinaryIO
 
     from boxwright.container.volumes import Volume
     from boxwright.engine.services import EngineServices
@@ -30,11 +30,19 @@ class VolumesAPI:
         """One volume. Raises NoSuchVolume."""
         return self._services.containers.volumes.get(volume)
 
-    def inspect(self, volume: str) -> dict[str, Any]:
-        """Docker's JSON of a volume. Raises NoSuchVolume."""
+    def inspect(self, volume: str, *, size: bool = False) -> dict[str, Any]:
+        """Docker's JSON of a volume; `size` adds its UsageData: bytes on disk and how many containers have it. Raises
+        NoSuchVolume, VolumeUnmountable."""
         from boxwright.container.describe_networks import inspect_volume
 
-        return inspect_volume(self.get(volume))
+        found = self.get(volume)
+        shown = inspect_volume(found)
+        if not size:
+            return shown
+        volumes = self._services.containers.volumes
+        with volumes.mounted(found):
+            used = volumes.usage(found)
+        return {**shown, "UsageData": {"RefCount": len(self.users().get(found.name, ())), "Size": used}}
 
     def create(
         self,
@@ -58,6 +66,36 @@ class VolumesAPI:
     def usage(self, volume: str) -> int:
         """Bytes on disk. Raises NoSuchVolume."""
         return self._services.containers.volumes.usage(self.get(volume))
+
+    def export(self, volume: str, sink: BinaryIO) -> None:
+        """Write all of a volume as a tar, with owners, times and extended attributes. Raises NoSuchVolume,
+        VolumeUnmountable."""
+        from boxwright.container import backup
+
+        backup.export(self._services.containers.volumes, self.get(volume), sink)
+
+    def import_(self, volume: str, source: BinaryIO, *, replace: bool = False) -> Volume:
+        """Fill a volume, which is made when it is missing, with a tar that may be compressed. One with files is
+        refused, unless they are to be replaced; either all of the archive is there at the end, or nothing has changed.
+        Raises VolumeInvalid, VolumeInUse, VolumeNotEmpty, TarInvalid, NameRefused, AttributeRefused."""
+        from boxwright.container import backup
+        from boxwright.container.volumes import VolumeInUse
+        from boxwright.files.places import Places
+
+        containers = self._services.containers
+        found, new = containers.volumes.create(volume)
+        users = set(self.users().get(found.name, ()))
+        running = sorted(c.id for c in containers.list() if c.id in users)
+        if running:
+            raise VolumeInUse(f"import {volume}: volume is in use - [{', '.join(running)}]")
+        spool = Places(self._services.root).ingests
+        try:
+            backup.restore(containers.volumes, found, source, spool, replace=replace)
+        except BaseException:
+            if new:
+                self.remove(volume)
+            raise
+        return found
 
     def remove(self, volume: str) -> None:
         """Raises NoSuchVolume, VolumeInUse."""
