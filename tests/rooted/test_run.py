@@ -316,6 +316,18 @@ def test_exec(root: Root) -> None:
     assert "is not running" in root.run("exec", "ce", "true", check=1).stderr
 
 
+def test_exec_has_variables_of_a_file_and_all_rights(root: Root, tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("A=of-the-file\n")
+    root.run("run", "-d", "--network", "none", "--name", "rights", IMAGE, "sleep", "100")
+    assert (
+        root.out("exec", "--env-file", str(tmp_path / "env"), "rights", "sh", "-c", "echo $A")
+        == "of-the-file"
+    )
+    look = ("rights", "sh", "-c", "grep CapEff /proc/self/status")
+    assert root.out("exec", "--privileged", *look) > root.out("exec", *look)
+    root.run("rm", "-f", "rights")
+
+
 _SUBREAPER = """
 import sys
 from boxwright import Engine

@@ -22,6 +22,7 @@ COMMANDS = {
     "service": _SWARM,
     "stack": _SWARM,
     "swarm": _SWARM,
+    "volume update": "only volumes of a cluster are updated, and there is no cluster here",
     "trust": "content trust (Notary) is not supported; signatures of cosign are copied along",
 }
 OPTIONS = {

@@ -120,8 +120,8 @@ def unknown(words: list[str]) -> UsageError:
         return FlagError(text, prog=prog, usage=f"{prog} COMMAND")
     message = f"{PROG}: unknown command: {PROG} {' '.join(words)}"
     hint = "did you mean " + " or ".join(f"'{prog} {n}'" for n in near) + "?" if near else ""
-    if not group:
+    if not near or not group:
         from boxwright.cli.absent import COMMANDS as ABSENT
 
-        hint = ABSENT.get(word, hint)
+        hint = ABSENT.get(prefix + word, hint)
     return UsageError(message, prog=prog, hint=hint)

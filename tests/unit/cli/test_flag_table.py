@@ -22,7 +22,12 @@ PAGE = TESTS.parent / "docs/flags.md"
 ROW = re.compile(
     r"\| `(--[\w-]+)` \| (effect|always so|warned|refused \(`(.+)`\)) \| (.+) \| (?:`(.+)::(.+)`)? ?\|$"
 )
-COMMANDS = {"build": ("build",), "run and create": ("run", "create")}
+VOLUMES = tuple(f"volume {verb}" for verb in ("create", "inspect", "ls", "prune", "rm", "export", "import"))
+COMMANDS = {
+    "build": ("build",),
+    "run and create": ("run", "create"),
+    **{name: (name,) for name in ("update", "exec", *VOLUMES)},
+}
 
 
 def rows(title: str) -> dict[str, re.Match[str]]:
@@ -62,7 +67,8 @@ def said(
     (tmp_path / "Dockerfile").write_text("FROM scratch\nENV a=b\n")
 
     def call(*words: str) -> tuple[int, str]:
-        code = main([*words, str(tmp_path)] if words[0] == "build" else [*words, "image"])
+        place = [str(tmp_path)] if words[0] == "build" else ["image"]
+        code = main([*words, *(() if words[:2] == ("volume", "ls") else place)])
         return code, capfd.readouterr().err
 
     return call
@@ -73,10 +79,10 @@ def test_what_is_refused_is_refused_with_a_sentence(
     title: str, row: re.Match[str], said: Callable[..., tuple[int, str]]
 ) -> None:
     for command in COMMANDS[title]:
-        code, text = said(command, row[3])
+        code, text = said(*command.split(), row[3])
         names = (row[1], row[3].partition("=")[2].partition("=")[0] or row[1])
         assert code != 0 and any(name in text for name in names), text
-        assert "image" not in text and "unknown flag" not in text
+        assert "find image" not in text and "unknown flag" not in text
 
 
 @pytest.mark.parametrize(("title", "row"), [p for p in ALL if p.values[1][2] == "warned"])
@@ -84,7 +90,7 @@ def test_what_is_left_out_is_said(
     title: str, row: re.Match[str], said: Callable[..., tuple[int, str]]
 ) -> None:
     for command in COMMANDS[title]:
-        more = ("-q",) if command == "build" else ("--pull=never",)
+        more = {"build": ("-q",), "update": ()}.get(command, ("--pull=never",))
         code, text = said(command, *more, f"{row[1]}=5")
         assert text.startswith(f"WARNING: {row[1]} is not supported and is ignored"), text
         assert code == 0 or command != "build"
@@ -307,3 +313,62 @@ def test_every_option_of_run_reaches_the_container(tmp_path: Path, monkeypatch: 
     for option in sorted(AROUND - set(given)):
         namespace = parsed("run", option, "ctrl-x" if option == "--detach-keys" else "1")
         assert namespace.given == {option.strip("-").replace("-", "_")}
+
+
+# --- other commands --------------------------------------------------------------------------------
+
+UPDATE = {
+    "--blkio-weight": "20",
+    "--cpu-period": "1000",
+    "--cpu-quota": "1000",
+    "--cpu-rt-period": "1000",
+    "--cpu-rt-runtime": "1000",
+    "--cpu-shares": "7",
+    "--cpus": "0.5",
+    "--cpuset-cpus": "0",
+    "--cpuset-mems": "0",
+    "--memory": "10m",
+    "--memory-reservation": "10m",
+    "--memory-swap": "-1",
+    "--pids-limit": "5",
+    "--restart": "always",
+}
+
+
+def test_every_option_of_update_changes_the_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    from boxwright.cli.container.commands import update
+    from boxwright.container.config import ContainerConfig
+
+    assert {name for name, row in rows("update").items() if row[2] == "effect"} == set(UPDATE)
+    monkeypatch.setattr("boxwright.runtime.host.weighs_io", lambda: True)
+    plain, seen = ContainerConfig(image="i"), []
+    containers = SimpleNamespace(
+        get=lambda name: name, update=lambda container, change: seen.append(change(plain))
+    )
+    context: Any = SimpleNamespace(
+        engine=SimpleNamespace(containers=containers), prog="p", out=print, warn=print
+    )
+    for option, value in UPDATE.items():
+        assert update(context, cli.load("update")[0].parse_args([f"{option}={value}", "box"])) == 0
+        assert seen.pop() != plain, option
+
+
+def test_options_of_volumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BOXWRIGHT_ROOT", str(tmp_path / "root"))
+
+    def out(*words: str) -> str:
+        assert main(["volume", *words]) == 0, words
+        return capfd.readouterr().out.strip()
+
+    assert out("create", "--name", "data", "--label", "a=b") == "data"
+    assert (out("ls", "-qf", "label=a=b"), out("ls", "-qf", "label=a=c")) == ("data", "")
+    assert out("ls", "--format", "{{.Name}}:{{.Driver}}") == "data:local"
+    assert main(["volume", "rm", "data", "none"]) == 1
+    capfd.readouterr()
+    assert out("rm", "--force", "none") == "none"
+    assert main(["volume", "update", "data"]) == 1
+    assert "only volumes of a cluster are updated" in capfd.readouterr().err

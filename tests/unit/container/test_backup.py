@@ -81,7 +81,7 @@ def test_files_are_replaced_only_when_that_was_wanted(engine: Engine) -> None:
     tar = saved(engine, "data")
     other = engine.volumes.create("other").data
     (other / "mine").write_text("x")
-    with pytest.raises(VolumeNotEmpty, match="^import other: the volume is not empty$"):
+    with pytest.raises(VolumeNotEmpty, match=r"^import other: the volume is not empty$"):
         engine.volumes.import_("other", io.BytesIO(tar))
     assert os.listdir(other) == ["mine"]
     assert told(engine.volumes.import_("other", io.BytesIO(tar), replace=True).data) == before

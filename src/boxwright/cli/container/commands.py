@@ -421,11 +421,15 @@ def update_args(p: Parser) -> None:
         default=0,
         help="Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)",
     )
+    p.add_argument(
+        "--kernel-memory", default="", help="==SUPPRESS==", type=said("parse_size", "boxwright.spec.units")
+    )
     _many(p)
 
 
 def update(ctx: Context, args: Namespace) -> int:
     """Change limits and the restart policy."""
+    from boxwright.cli.container.options import discard
     from boxwright.container import options
     from boxwright.container.config import ContainerConfig
     from boxwright.spec.values import replace
@@ -448,12 +452,15 @@ def update(ctx: Context, args: Namespace) -> int:
     if "cpus" in args.given:
         changed["nano_cpus"] = args.cpus
     restart = options.parse_restart(args.restart) if "restart" in args.given else None
+    discard(ctx, args)
+    if not args.blkio_weight:
+        changed.pop("blkio_weight", None)
 
     def change(config: ContainerConfig) -> ContainerConfig:
         config = replace(config, limits=replace(config.limits, **changed))
         return replace(config, restart=restart) if restart is not None else config
 
-    if not changed and restart is None:
+    if not args.given - {"containers"}:
         from boxwright.cli.flags import UsageError
 
         raise UsageError("you must provide one or more flags when using this command", prog=ctx.prog)

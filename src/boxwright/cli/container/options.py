@@ -347,14 +347,6 @@ def _check(ctx: Context, args: Namespace) -> None:
             f'error looking up volume plugin {args.volume_driver}: plugin "{args.volume_driver}" not found',
             hint="the driver is local",
         )
-    if args.blkio_weight:
-        from boxwright.runtime.host import weighs_io
-
-        if not weighs_io():
-            ctx.warn(
-                "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded."
-            )
-            args.blkio_weight = 0
     if args.blkio_weight_device:
         from boxwright.runtime.host import weighs_devices
 
@@ -364,8 +356,7 @@ def _check(ctx: Context, args: Namespace) -> None:
                 "discarded."
             )
             args.blkio_weight_device = []
-    if args.kernel_memory:
-        ctx.warn("--kernel-memory is not supported and is ignored: the kernel has no such limit any more")
+    discard(ctx, args)
     if args.use_api_socket:
         raise OptionInvalid("--use-api-socket: there is no daemon whose socket could be given")
     for name in WINDOWS:
@@ -375,6 +366,20 @@ def _check(ctx: Context, args: Namespace) -> None:
         ctx.warn("--gpus: options= is kept and shown, and read by no driver")
     if args.mac_address:
         parse_mac(args.mac_address)
+
+
+def discard(ctx: Context, args: Namespace) -> None:
+    """Take out the limits that this kernel lacks, and say so, as Docker does."""
+    if args.blkio_weight:
+        from boxwright.runtime.host import weighs_io
+
+        if not weighs_io():
+            ctx.warn(
+                "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded."
+            )
+            args.blkio_weight = 0
+    if args.kernel_memory:
+        ctx.warn("--kernel-memory is not supported and is ignored: the kernel has no such limit any more")
 
 
 def _say_what_is_discarded(ctx: Context, names: set[str]) -> None:
