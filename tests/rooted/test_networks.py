@@ -7,28 +7,14 @@ import os
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from boxwright.container.hostside import ProgramAbsent, dns_program
-from support.containers import IMAGE, Root, busybox_root, eventually
+from support.containers import IMAGE, Root, eventually
 
-pytestmark = pytest.mark.rooted
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
-    with busybox_root(tmp_path_factory.mktemp("net")) as root:
-        yield root
-
-
-@pytest.fixture(autouse=True)
-def cleared(root: Root) -> Iterator[None]:
-    yield
-    for container in root.engine.containers.list(all=True):
-        root.engine.containers.remove(container, force=True, volumes=True)
+pytestmark = [pytest.mark.rooted, pytest.mark.usefixtures("cleared")]
 
 
 def links() -> set[str]:

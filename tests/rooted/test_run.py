@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,9 @@ import pytest
 
 from boxwright.container.config import ContainerConfig
 from boxwright.runtime.oci import ExecutableMissing
-from support.containers import IMAGE, Root, busybox_root, eventually
+from support.containers import IMAGE, Root, eventually
 
-pytestmark = pytest.mark.rooted
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
-    with busybox_root(tmp_path_factory.mktemp("run")) as root:
-        yield root
-
-
-@pytest.fixture(autouse=True)
-def cleared(root: Root) -> Iterator[None]:
-    yield
-    for container in root.engine.containers.list(all=True):
-        root.engine.containers.remove(container, force=True, volumes=True)
+pytestmark = [pytest.mark.rooted, pytest.mark.usefixtures("cleared")]
 
 
 def lean(*words: str) -> tuple[str, ...]:

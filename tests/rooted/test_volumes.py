@@ -5,29 +5,13 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support.containers import IMAGE, Root, busybox_root
+from support.containers import IMAGE, Root
 
-pytestmark = pytest.mark.rooted
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
-    with busybox_root(tmp_path_factory.mktemp("vol")) as root:
-        yield root
-
-
-@pytest.fixture(autouse=True)
-def cleared(root: Root) -> Iterator[None]:
-    yield
-    for container in root.engine.containers.list(all=True):
-        root.engine.containers.remove(container, force=True, volumes=True)
-    for volume in root.engine.containers.volumes.list():
-        root.engine.containers.volumes.remove(volume.name)
+pytestmark = [pytest.mark.rooted, pytest.mark.usefixtures("cleared")]
 
 
 def lean(*words: str) -> tuple[str, ...]:

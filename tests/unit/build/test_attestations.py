@@ -6,7 +6,6 @@ import base64
 import json
 import subprocess
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +20,9 @@ from boxwright.errors import Invalid, Unsupported
 from boxwright.spec import intoto
 from boxwright.spec.digest import Digest
 from support import sbom as files
-from support.registry import FakeRegistry, running
+from support.registry import FakeRegistry
 
 TEXT = b"FROM scratch AS one\nARG V\nCOPY status /var/lib/dpkg/status\nFROM one\nCOPY bin /bin\n"
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = Engine(tmp_path / "root")
-    yield engine
-    engine.services.registry.http.close()
-    engine.services.db.close()
-
-
-@pytest.fixture
-def registry() -> Iterator[FakeRegistry]:
-    with running() as registry:
-        yield registry
 
 
 @pytest.fixture

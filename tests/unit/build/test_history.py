@@ -33,14 +33,6 @@ MARKER = "MARKER3fa9"
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = Engine(tmp_path / "root")
-    yield engine
-    engine.services.registry.http.close()
-    engine.services.db.close()
-
-
-@pytest.fixture
 def context(tmp_path: Path) -> Path:
     folder = tmp_path / "context"
     folder.mkdir()

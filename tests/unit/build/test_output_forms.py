@@ -30,16 +30,10 @@ from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.manifest import Manifest
 from boxwright.spec.reference import Reference
 from support.layer import make_tar, member
-from support.registry import FakeRegistry, make_image, running
+from support.registry import FakeRegistry, make_image
 
 TEXT = b"FROM scratch\nADD tree.tar /\nCOPY <<E /for\ntext\nE\nLABEL a=b\n"
 EPOCH = 1_000_000_000
-
-
-@pytest.fixture
-def registry() -> Iterator[FakeRegistry]:
-    with running() as registry:
-        yield registry
 
 
 @pytest.fixture
@@ -61,21 +55,15 @@ def engine(engines: list[Engine]) -> Engine:
 def context(tmp_path: Path) -> Path:
     directory = tmp_path / "context"
     directory.mkdir()
-    with tarfile.open(directory / "tree.tar", "w", format=tarfile.PAX_FORMAT) as tar:
-        for name, fields in (
-            ("d", {"type": tarfile.DIRTYPE, "mode": 0o1777, "mtime": 60}),
-            ("d/f", {"data": b"one" * 5000, "mode": 0o4755, "mtime": 2 * EPOCH}),
-            ("d/h", {"type": tarfile.LNKTYPE, "linkname": "d/f"}),
-            ("d/l", {"type": tarfile.SYMTYPE, "linkname": "f", "mtime": 62}),
-            ("d/x", {"data": b"x", "pax_headers": {"SCHILY.xattr.user.a": "b"}}),
-            ("null", {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 3}),
-        ):
-            info = tarfile.TarInfo(name)
-            data = fields.pop("data", b"")
-            info.size = len(data)
-            for key, value in fields.items():
-                setattr(info, key, value)
-            tar.addfile(info, io.BytesIO(data))
+    members = (
+        member("d", kind=tarfile.DIRTYPE, mode=0o1777, mtime=60),
+        member("d/f", data=b"one" * 5000, mode=0o4755, mtime=2 * EPOCH),
+        member("d/h", kind=tarfile.LNKTYPE, linkname="d/f"),
+        member("d/l", kind=tarfile.SYMTYPE, linkname="f", mtime=62),
+        member("d/x", data=b"x", pax_headers={"SCHILY.xattr.user.a": "b"}),
+        member("null", kind=tarfile.CHRTYPE, devmajor=1, devminor=3),
+    )
+    (directory / "tree.tar").write_bytes(make_tar(*members))
     return directory
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import stat
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,44 +22,25 @@ from boxwright.cli.main import main
 from boxwright.content.layout import Layout
 from boxwright.errors import Invalid
 from boxwright.files.disk import DiskFull
-from support.registry import FakeRegistry, running
+from support.layer import make_tar, member
+from support.registry import FakeRegistry
 
 TEXT = b"FROM scratch\nARG TARGETARCH\nADD tree.tar /\nCOPY <<E /for-$TARGETARCH\ntext\nE\n"
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = Engine(tmp_path / "root")
-    yield engine
-    engine.services.registry.http.close()
-    engine.services.db.close()
-
-
-@pytest.fixture
-def registry() -> Iterator[FakeRegistry]:
-    with running() as registry:
-        yield registry
 
 
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
     directory = tmp_path / "context"
     directory.mkdir()
-    with tarfile.open(directory / "tree.tar", "w", format=tarfile.PAX_FORMAT) as tar:
-        for name, fields in (
-            ("d", {"type": tarfile.DIRTYPE, "mode": 0o1777, "mtime": 60}),
-            ("d/f", {"data": b"one", "mode": 0o4755, "mtime": 61}),
-            ("d/h", {"type": tarfile.LNKTYPE, "linkname": "d/f"}),
-            ("d/l", {"type": tarfile.SYMTYPE, "linkname": "f", "mtime": 62}),
-            ("d/p", {"type": tarfile.FIFOTYPE, "mode": 0o640, "mtime": 63}),
-            ("null", {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 3}),
-        ):
-            info = tarfile.TarInfo(name)
-            data = fields.pop("data", b"")
-            info.size = len(data)
-            for key, value in fields.items():
-                setattr(info, key, value)
-            tar.addfile(info, io.BytesIO(data))
+    members = (
+        member("d", kind=tarfile.DIRTYPE, mode=0o1777, mtime=60),
+        member("d/f", data=b"one", mode=0o4755, mtime=61),
+        member("d/h", kind=tarfile.LNKTYPE, linkname="d/f"),
+        member("d/l", kind=tarfile.SYMTYPE, linkname="f", mtime=62),
+        member("d/p", kind=tarfile.FIFOTYPE, mode=0o640, mtime=63),
+        member("null", kind=tarfile.CHRTYPE, devmajor=1, devminor=3),
+    )
+    (directory / "tree.tar").write_bytes(make_tar(*members))
     return directory
 
 

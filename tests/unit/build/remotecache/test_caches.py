@@ -19,16 +19,10 @@ from boxwright.build.request import BuildFailed
 from boxwright.spec.digest import Digest
 from support.caches import Machines, lay_out, machines, put_base
 from support.gha import github
-from support.registry import FakeRegistry, Request, Response, running
+from support.registry import FakeRegistry, Request, Response
 from support.s3 import s3
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-@pytest.fixture
-def registry() -> Iterator[FakeRegistry]:
-    with running() as registry:
-        yield registry
 
 
 @pytest.fixture
