@@ -848,7 +848,6 @@ def test_few_processes_are_a_sentence(root: Root, tmp_path: Path, processes: int
 def test_a_container_that_is_removed_while_it_is_committed(
     root: Root, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from boxwright.container import commit as module
     from boxwright.container.catalog import NoSuchContainer
 
     root.run("create", "--name", "gone", "--network", "none", IMAGE, "true")
@@ -858,7 +857,7 @@ def test_a_container_that_is_removed_while_it_is_committed(
         containers.remove(containers.get("gone"))
         raise OSError(2, "No such file or directory", "/upper")
 
-    monkeypatch.setattr(module, "_paused", paused)
+    monkeypatch.setattr(containers, "paused", paused)
     with pytest.raises(NoSuchContainer, match="No such container"):
         containers.commit(containers.get("gone"))
 
