@@ -29,7 +29,6 @@ OPTIONS = {
     "--policy": "source policies are not evaluated here; pin images by digest, and ADD with --checksum",
     "--source-policy-file": "source policies are not evaluated here; pin images by digest, and ADD with --checksum",
     "--stream": "the context is read where it is",
-    "--storage-opt": "the tree of a container has no size limit here",
 }
 _VOLUME = (
     "write RUN --mount=type=bind,from=NAME,target=DIRECTORY, and --build-context NAME=DIRECTORY; or "

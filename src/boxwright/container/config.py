@@ -42,7 +42,7 @@ class MountSpec:
     driver: str = ""
     driver_opts: tuple[tuple[str, str], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
-    options: tuple[str, ...] = ()  # of a tmpfs, or z, Z … that have no effect here
+    options: tuple[str, ...] = ()  # of a tmpfs, or z and Z (SELinux)
     flag: bool = False  # came from -v: `inspect` shows it under Binds
 
 

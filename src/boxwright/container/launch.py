@@ -147,6 +147,8 @@ class Launcher:
         found = map(MountPoint.from_json, container.record["mounts"])
         points = [self._sources.ready(number, point) for number, point in enumerate(found)]
         confinement = confine(config.security_opt, container.id, privileged=config.privileged)
+        if confinement.mount_label:
+            self._relabel(points, confinement.mount_label)
         self._mount(points, confinement.mount_label)
         namespaces, plan, addresses = self._network(supervisor)
         facts = spec.ContainerFacts(
@@ -250,6 +252,16 @@ class Launcher:
             for point in points:
                 if point.target in fill:
                     hostside.fill_volume(root, point.target, Path(point.source))
+
+    @staticmethod
+    def _relabel(points: list[MountPoint], label: str) -> None:
+        """What ``:z`` and ``:Z`` ask for."""
+        from boxwright.runtime.confinement import relabel
+
+        for point in points:
+            words = point.mode.split(",")
+            if "z" in words or "Z" in words:
+                relabel(point.source, label, shared="z" in words)
 
     def _prepare(self, mounts: list[dict[str, Any]]) -> None:
         """Make what is mounted on, and what Docker puts into every tree. Raises MountPointInvalid."""

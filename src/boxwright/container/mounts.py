@@ -68,6 +68,7 @@ def parse_volume(text: str, cwd: str) -> MountSpec:
     if (
         len([o for o in options if o in ("ro", "rw")]) > 1
         or len([o for o in options if o in _PROPAGATION]) > 1
+        or {"z", "Z"} <= set(options)
     ):
         raise MountInvalid(f"invalid volume specification: '{text}': invalid mode: {parts[2]}")
     return MountSpec(

@@ -270,6 +270,21 @@ def parse_annotations(values: Iterable[str]) -> dict[str, str]:
     return out
 
 
+def parse_storage(values: Iterable[str]) -> None:
+    """``--storage-opt size=…``: there are no quotas of trees here. Raises OptionInvalid; the texts are Docker's."""
+    for text in values:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise OptionInvalid("invalid storage option", hint="wanted size=SIZE")
+        if key.lower() != "size":
+            raise OptionInvalid(f"Unknown option {key}")
+        parse_size(value)
+        raise OptionInvalid(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+            hint="trees have no quotas of their own here; --read-only with --tmpfs bounds what is written",
+        )
+
+
 def parse_umask(text: str) -> int:
     """``0027``, in octal digits. Raises OptionInvalid."""
     if not re.match(r"0?[0-7]{1,3}\Z", text):

@@ -7,10 +7,11 @@ its parser is installed.
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
-from boxwright.errors import BoxwrightError, Unsupported
+from boxwright.errors import BoxwrightError, Denied, Unsupported
 from boxwright.runtime.process import run
 from boxwright.spec.hashes import sha256
 from boxwright.spec.values import dataclass
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 DEFAULT_PROFILE = "boxwright-default"
+# Directories that the host's own programs need as they are.
+_NEVER_RELABELLED = frozenset(
+    "/ /bin /boot /dev /etc /home /lib /lib64 /proc /root /run /sbin /sys /tmp /usr /var /var/lib /var/log".split()
+)
 _PARTS = ("user", "role", "type", "level")
 # Directories of /sys that stay as they are: cgroups are mounted read-only there.
 _DENIED = (
@@ -43,6 +48,10 @@ _DENIED = (
 
 class ProfileMissing(Unsupported):
     """The AppArmor profile that was asked for is not loaded, or the default one cannot be."""
+
+
+class RelabelRefused(Denied):
+    """A tree of the host cannot be given a container's SELinux label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +169,35 @@ def _labels(options: Sequence[str], identity: str, privileged: bool, top: str) -
             file[2] = text
     file[3] = process[3]
     return ":".join(process), ":".join(file)
+
+
+def relabel(path: str, label: str, *, shared: bool) -> None:
+    """Give a tree of the host the SELinux label that a container's processes may use (``:z``, ``:Z``): that of this
+    container alone, or with `shared` one without its categories. No link is followed. Raises RelabelRefused."""
+    clean = os.path.normpath(path)
+    if clean in _NEVER_RELABELLED:
+        raise RelabelRefused(
+            f"SELinux relabeling of {clean} is not allowed",
+            hint="mount a directory below it, or leave z and Z out",
+        )
+    user, role, kind, level = label.split(":", 3)
+    value = os.fsencode(":".join((user, role, kind, level.split(":")[0] if shared else level))) + b"\0"
+    _set_label(path, value)
+    for _, directories, files, fd in os.fwalk(path, follow_symlinks=False):
+        for name in (*directories, *files):
+            _set_label(f"/proc/self/fd/{fd}/{name}", value)
+
+
+def _set_label(path: str, value: bytes) -> None:
+    try:
+        os.setxattr(path, "security.selinux", value, follow_symlinks=False)
+    except FileNotFoundError:  # it was removed meanwhile
+        pass
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:  # as on NFS: the mount has one label for all
+            raise RelabelRefused(
+                f"cannot label {path} for SELinux: {(error.strerror or '').lower()}"
+            ) from error
 
 
 def _read(path: str) -> str:

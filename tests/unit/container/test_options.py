@@ -151,3 +151,27 @@ def test_health() -> None:
         options.health("x", none=True)
     with pytest.raises(OptionInvalid, match="less than 1ms"):
         options.health("x", interval=1000)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("size=10m", "supported only for overlay over xfs with 'pquota' mount option"),
+        ("size", "^invalid storage option$"),
+        ("foo=1", "^Unknown option foo$"),
+    ],
+)
+def test_trees_have_no_quotas(text: str, message: str) -> None:
+    with pytest.raises(OptionInvalid, match=message):
+        options.parse_storage([text])
+
+
+@pytest.mark.parametrize("text", ["kernel.shmmax=5", "net.core.somaxconn=9", "fs.mqueue.msg_max=1"])
+def test_kernel_parameters_of_namespaces(text: str) -> None:
+    assert options.parse_sysctl(text) == text
+
+
+@pytest.mark.parametrize("text", ["foo=1", "kernel.panic=1", "net.core.somaxconn", "vm.swappiness=1"])
+def test_kernel_parameters_of_the_host(text: str) -> None:
+    with pytest.raises(OptionInvalid, match=f"^sysctl '{text}' is not allowed$"):
+        options.parse_sysctl(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,7 @@ def test_what_has_no_effect_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["label=x", "label=type:", "no-new-privileges=perhaps", "nosuch=1"])
 def test_options_that_mean_nothing(text: str) -> None:
-    with pytest.raises(OptionInvalid, match="invalid --security-opt"):
+    with pytest.raises(OptionInvalid, match="Invalid --security-opt"):
         parse_security([text])
 
 
@@ -117,3 +118,45 @@ def test_readonly_paths_keep_the_flags_of_proc(
     binds = [m for m in found["mounts"] if m["destination"] == "/proc/sys"]
     assert ("/proc/sys" in found["linux"]["readonlyPaths"]) is not mounted
     assert [set(m["options"]) >= {"ro", "nosuid", "nodev", "noexec"} for m in binds] == [True] * mounted
+
+
+def labels(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """What is labelled, by the path that leads there."""
+    found: dict[str, bytes] = {}
+
+    def record(path: str, name: str, value: bytes, *, follow_symlinks: bool = True) -> None:
+        assert name == "security.selinux" and not follow_symlinks
+        directory, _, last = path.rpartition("/")
+        found[f"{os.path.realpath(directory)}/{last}"] = value
+
+    monkeypatch.setattr(os, "setxattr", record)
+    return found
+
+
+LABEL = "system_u:object_r:container_file_t:s0:c1,c2"
+
+
+@pytest.mark.parametrize(
+    ("shared", "value"),
+    [(True, b"system_u:object_r:container_file_t:s0\0"), (False, LABEL.encode() + b"\0")],
+)
+def test_a_tree_is_labelled_and_no_link_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: bool, value: bytes
+) -> None:
+    top = tmp_path / "top"
+    (top / "d").mkdir(parents=True)
+    (top / "d/f").touch()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/secret").touch()
+    (top / "l").symlink_to(tmp_path / "outside")
+    found = labels(monkeypatch)
+    confinement.relabel(str(top), LABEL, shared=shared)
+    assert found == dict.fromkeys((f"{top}", f"{top}/d", f"{top}/d/f", f"{top}/l"), value)
+
+
+@pytest.mark.parametrize("path", ["/", "/etc", "/usr/", "/var/../etc", "/home"])
+def test_the_hosts_own_directories_keep_their_labels(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = labels(monkeypatch)
+    with pytest.raises(confinement.RelabelRefused, match=r"^SELinux relabeling of /\w* is not allowed$"):
+        confinement.relabel(path, LABEL, shared=True)
+    assert found == {}

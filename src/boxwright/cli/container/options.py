@@ -70,6 +70,7 @@ _LISTS = (
     ("", "--network-alias", "Add network-scoped alias for the container"),
     ("-p", "--publish", "Publish a container's port(s) to the host"),
     ("", "--security-opt", "Security Options"),
+    ("", "--storage-opt", "Storage driver options for the container"),
     ("", "--sysctl", "Sysctl options"),
     ("", "--tmpfs", "Mount a tmpfs directory"),
     ("", "--ulimit", "Ulimit options"),
@@ -336,7 +337,7 @@ def read(ctx: Context, args: Namespace) -> ContainerConfig:
 
 
 def _check(ctx: Context, args: Namespace) -> None:
-    from boxwright.container.options import OptionInvalid, parse_mac
+    from boxwright.container.options import OptionInvalid, parse_mac, parse_storage
 
     if args.isolation not in ("", "default"):
         raise OptionInvalid(f"invalid isolation: \"{args.isolation}\" - linux only supports 'default'")
@@ -357,6 +358,7 @@ def _check(ctx: Context, args: Namespace) -> None:
             )
             args.blkio_weight_device = []
     discard(ctx, args)
+    parse_storage(args.storage_opt)
     if args.use_api_socket:
         raise OptionInvalid("--use-api-socket: there is no daemon whose socket could be given")
     for name in WINDOWS:
