@@ -125,7 +125,7 @@ def _row(record: BuildRecord, *, short: bool) -> dict[str, Any]:
 
 def _duration(record: BuildRecord) -> str:
     if record.status == "interrupted":
-        return ""  # nobody saw when
+        return ""  # no process saw when
     seconds = record.seconds()
     return f"{seconds:.1f}s" if seconds < 60 else f"{int(seconds) // 60}m {int(seconds) % 60:2d}s"
 

@@ -183,7 +183,6 @@ class Parser:
         self.options: list[Operand] = []
         self.positionals: list[Operand] = []
         self._by_name: dict[str, Operand] = {}
-        self._exclusive: list[list[Operand]] = []
 
     # --- declaring -----------------------------------------------------------------------------
 
@@ -200,12 +199,6 @@ class Parser:
                 self._by_name[name] = argument
         return argument
 
-    def add_mutually_exclusive_group(self) -> _Exclusive:
-        """Options of which only one may be typed."""
-        members: list[Operand] = []
-        self._exclusive.append(members)
-        return _Exclusive(self, members)
-
     def error(self, message: str, *, hint: str = "") -> UsageError:
         """An error about this command's arguments, to be raised by the caller."""
         return UsageError(message, prog=self.prog, hint=hint)
@@ -219,11 +212,6 @@ class Parser:
             default = argument.default
             setattr(values, argument.dest, list(default) if isinstance(default, list) else default)
         words = self._options(list(argv), values)
-        for members in self._exclusive:
-            typed = [m for m in members if m.dest in values.given]
-            if len(typed) > 1:
-                names = " and ".join(m.long for m in typed)
-                raise UsageError(f"conflicting options: cannot specify both {names}", prog=self.prog)
         for option in self.options:
             if option.required and option.dest not in values.given:
                 raise UsageError(f'required flag(s) "{option.long.lstrip("-")}" not set', prog=self.prog)
@@ -366,17 +354,6 @@ class Parser:
         else:
             parts.extend(_shape(p) for p in self.positionals if p.help != SUPPRESS)
         return " ".join(parts)
-
-
-class _Exclusive:
-    def __init__(self, parser: Parser, members: list[Operand]) -> None:
-        self._parser, self._members = parser, members
-
-    def add_argument(self, *names: str, **options: Any) -> Operand:
-        """As `Parser.add_argument`."""
-        argument = self._parser.add_argument(*names, **options)
-        self._members.append(argument)
-        return argument
 
 
 def _boolean(text: str, option: Operand, prog: str) -> bool:

@@ -190,16 +190,6 @@ def test_positionals_share_words() -> None:
     assert (values.sources, values.target) == (["a", "b"], "c")
 
 
-def test_exclusive_options() -> None:
-    p = Parser("boxwright login")
-    group = p.add_mutually_exclusive_group()
-    group.add_argument("--password")
-    group.add_argument("--password-stdin", action="store_true")
-    p.parse_args(["--password", "x"])
-    with pytest.raises(UsageError, match="cannot specify both --password and --password-stdin"):
-        p.parse_args(["--password", "x", "--password-stdin"])
-
-
 def test_required_option() -> None:
     p = Parser("boxwright x")
     p.add_argument("--to", required=True)
