@@ -18,6 +18,7 @@ from boxwright.build.fields import RequestInvalid
 from boxwright.build.flight import Flights
 from boxwright.build.granted import (
     ENTITLEMENTS,
+    asked_twice,
     entitlements,
     form_of,
     limits_of,
@@ -97,7 +98,7 @@ class Building:
             images=services.images_store, registries=registries, emit=self.emit, pull=request.pull
         )
         wanted = request.platforms or (str(services.images_store.default_platform),)
-        self._platforms = list(dict.fromkeys(map(Platform.parse, wanted)))  # one named twice is one
+        self._platforms = [Platform.parse(text) for text in wanted]
         for name in FLAGS:
             request.flag(name)  # refused before anything is done
         self._said = epoch.said(services.settings, request)
@@ -421,7 +422,7 @@ class Building:
         """Plan for one platform; what is found in the Dockerfile is told with the first."""
         if platform is platforms[0]:
             planner, plan = self._planned(platforms, Planner.plan)
-            for message in planner.filters_for_nothing():
+            for message in (*asked_twice(platforms), *planner.filters_for_nothing()):
                 self.emit(BuildWarning(rule="", message=message))
             return plan
         planner = self._planner(platform, platforms)

@@ -10,8 +10,11 @@ from boxwright.build.request import BuildRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from boxwright.image.services import Services
     from boxwright.runtime.userns import Subordinate
+    from boxwright.spec.platform import Platform
 
 ENTITLEMENTS = frozenset(("network.host", "security.insecure"))  # what RUN may be allowed
 
@@ -105,6 +108,12 @@ def limits_of(request: BuildRequest) -> StepLimits:
 
         rlimits(parse_limits(request.ulimits))
     return limits
+
+
+def asked_twice(platforms: Sequence[Platform]) -> list[str]:
+    """What BuildKit says of platforms that a request names again."""
+    again = dict.fromkeys(one for one in platforms if platforms.count(one) > 1)
+    return [f'Duplicate platform result requested "{one}"' for one in again]
 
 
 def form_of(request: BuildRequest, epoch: int | None) -> ImageForm:
