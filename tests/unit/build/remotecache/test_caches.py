@@ -139,6 +139,25 @@ def test_a_hit_that_is_pushed_moves_no_layer(room: Machines, context: Path, regi
     )  # an image in the store has its layers; this one is in its registry
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_hit_that_other_builds_use_comes_here(
+    room: Machines, context: Path, registry: FakeRegistry, linked: bool
+) -> None:
+    """Bake's linked targets: what others are built on is in the store, whole, although it is only pushed."""
+    cache = f"type=registry,ref={registry.host}/app:cache,mode=max"
+    name = f"{registry.host}/app:1"
+    room.build(context, tags=[name], outputs=["type=registry"], cache_to=[cache])
+    second = room.build(
+        context,
+        tags=[f"{registry.host}/other:1"],
+        outputs=["type=registry"],
+        cache_from=[f"{registry.host}/app:cache"],
+        linked=linked,
+    )
+    assert second.ran == [] and bool(second.result.stored) is linked
+    assert not linked or second.engine.images.inspect(second.result.stored)["RootFS"]["Layers"]
+
+
 def test_layers_come_when_a_step_reads_them(room: Machines, context: Path, registry: FakeRegistry) -> None:
     room.build(context, cache_to=[f"type=registry,ref={registry.host}/app:cache,mode=max"])
     registry.log.clear()
