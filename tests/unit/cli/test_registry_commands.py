@@ -247,6 +247,18 @@ def test_manifest_and_imagetools(registry: FakeRegistry, run: Run) -> None:
     )[1].strip()
     assert registry.manifests["joined"]["1"][1] and made.startswith("sha256:")
     assert json.loads(run("imagetools", "create", "--dry-run", f"{registry.host}/app:1")[1])["manifests"]
+    dry = ("imagetools", "create", "--dry-run", f"{registry.host}/app:1")
+    noted = json.loads(run(*dry, "--annotation=index:a=b", "--annotation=c=d")[1])
+    assert noted["annotations"] == {"a": "b", "c": "d"}
+    for option, said in (
+        ("--annotation=nonsense:a=b", "unknown annotation type 'nonsense'"),
+        ("--annotation=org.x/y:z=b", "invalid annotation type 'org.x/y'"),
+        ("--annotation=manifest-descriptor:a=b", "manifest-descriptor annotations are not supported here"),
+        ("--annotation=a", "invalid annotation 'a', expected key=value"),
+        ("--progress=nonsense", "invalid progress mode 'nonsense'"),
+    ):
+        code, _, err = run(*dry, option)
+        assert code == 1 and said in err, option
 
 
 def test_json_progress(registry: FakeRegistry, run: Run) -> None:
