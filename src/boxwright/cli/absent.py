@@ -9,7 +9,6 @@ COMMANDS = {
     "compose": "applications of several containers are not supported",
     "config": _SWARM,
     "content": "content trust (Notary) is not supported; signatures of cosign are copied along",
-    "context": "there is one engine, this program; nothing has to be chosen",
     "desktop": "there is no desktop application",
     "mcp": "there are no models and assistants here",
     "model": "there are no models and assistants here",

@@ -25,6 +25,7 @@ _G = "boxwright.cli.registry_admin"
 _K = "boxwright.cli.bake"
 _X = "boxwright.cli.builders"
 _W = "boxwright.cli.build_cache"
+_Y = "boxwright.cli.contexts"
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     # images
@@ -84,6 +85,12 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "buildx history export": (_H, "builds_export", "Say how a build record can be taken elsewhere"),
     "buildx history import": (_H, "builds_import", "Say why build records of others cannot be taken in"),
     "buildx history trace": (_H, "builds_trace", "Say where the times of a build are"),
+    # contexts
+    "context ls": (_Y, "context_ls", "List contexts"),
+    "context list": (_Y, "context_ls", "List contexts"),
+    "context show": (_Y, "context_show", "Print the name of the current context"),
+    "context inspect": (_Y, "context_inspect", "Display detailed information on one or more contexts"),
+    "context use": (_Y, "context_use", "Set the current docker context"),
     # containers
     "run": (_R, "run", "Create and run a new container from an image"),
     "container run": (_R, "run", "Create and run a new container from an image"),
@@ -206,6 +213,7 @@ GROUPS: dict[str, str] = {
     "buildx imagetools": "Commands to work on images in registries",
     "completion": "Generate the autocompletion script for the specified shell",
     "container": "Manage containers",
+    "context": "Look at the contexts that Docker has",
     "image": "Manage images",
     "imagetools": "Commands to work on images in registries",
     "manifest": "Manage image manifests and manifest lists",

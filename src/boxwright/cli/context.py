@@ -24,10 +24,12 @@ class Context:
         docker_config: str | None = None,
         debug: bool = False,
         prog: str = "boxwright",
+        docker_context: str = "",
     ) -> None:
         self._root = root
         self._docker_config = docker_config
         self.debug = debug or os.environ.get("BOXWRIGHT_DEBUG", "0") not in ("", "0")
+        self.docker_context = docker_context  # of `--context`
         self.prog = prog  # the command as typed: "boxwright image ls"
 
     @cached_property

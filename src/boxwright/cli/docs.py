@@ -32,7 +32,11 @@ _PAGES = (
     ),
     ("volumes", "Volumes", ("volume",)),
     ("networks", "Networks", ("network",)),
-    ("system", "The store and the program", ("system", "info", "version", "inspect", "completion")),
+    (
+        "system",
+        "The store and the program",
+        ("system", "context", "info", "version", "inspect", "completion"),
+    ),
 )
 _WIDER = {"image build": "build", "image pull": "registries", "image push": "registries"}
 

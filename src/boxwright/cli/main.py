@@ -14,7 +14,7 @@ from boxwright.errors import BoxwrightError
 
 INTERNAL_ERROR = 70  # sysexits.h EX_SOFTWARE: a bug of ours, not a mistake of the user's
 # What acts on no engine's images or containers: accounts, files of a registry that is served here, the shell.
-ENGINELESS = ("login", "logout", "registry ", "completion ")
+ENGINELESS = ("login", "logout", "registry ", "completion ", "context ")
 BROKEN_PIPE = (
     141  # as if SIGPIPE had ended us, which is what the shell expects of `boxwright images | head -1`
 )
@@ -31,7 +31,11 @@ def main(argv: list[str]) -> int:
             return complete(argv[1:])
         name, options, rest = split(argv)
         ctx = Context(
-            root=options.root, docker_config=options.config, debug=options.debug, prog=f"{PROG} {name}"
+            root=options.root,
+            docker_config=options.config,
+            debug=options.debug,
+            prog=f"{PROG} {name}",
+            docker_context=options.context or "",
         )
         code = _dispatch(ctx=ctx, name=name, options=options, rest=rest)
         sys.stdout.flush()

@@ -72,7 +72,9 @@ def split(argv: list[str]) -> tuple[str, Namespace, list[str]]:
         error.usage = parser.usage_line()
         raise
     except HelpRequested:
-        options = Namespace(root=None, config=None, debug=False, version=False, words=["--help"])
+        options = Namespace(
+            root=None, config=None, debug=False, version=False, context=None, words=["--help"]
+        )
     words: list[str] = options.words
     for length in (4, 3, 2, 1):
         name = " ".join(words[:length])

@@ -7,7 +7,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from boxwright.errors import BoxwrightError, Invalid, Unavailable
@@ -145,14 +145,10 @@ def whole_file(path: Path, refused: type[BoxwrightError] = Invalid) -> Iterator[
 
 def _nameless(temporary: Path) -> BinaryIO:
     """A file without a name in the directory of `temporary`, which a kill leaves nothing of; where the file system has
-    none, or nothing shows open files by their numbers, one of this name."""
+    none, or nothing shows open files by their numbers, one of this name. Raises OSError."""
     if os.path.exists("/proc/self/fd"):
-        try:
+        with suppress(OSError):  # what else is wrong, the open of a name tells
             fd = os.open(temporary.parent, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
-                raise
-        else:
             return os.fdopen(fd, "wb", buffering=1 << 20)
     return open(temporary, "xb", buffering=1 << 20)
 

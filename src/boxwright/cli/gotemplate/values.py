@@ -93,6 +93,8 @@ _FIELDS = {
     "Connected": "Name:s EndpointID:s MacAddress:s IPv4Address:s IPv6Address:s",
     "volume": "ClusterVolume:*? CreatedAt:s Driver:s Labels:{s} Mountpoint:s Name:s Options:{s} Scope:s "
     "Status:{?} UsageData:*?",
+    "context": "Name:s Metadata:? Endpoints:{?} TLSMaterial:{?} Storage:ContextStorage",
+    "ContextStorage": "MetadataPath:s TLSPath:s",
     # The image specification's, as buildx shows them.
     "OCIIndex": "SchemaVersion=schemaVersion:i MediaType=mediaType:s Digest=digest:s Size=size:i "
     "Manifests=manifests:[OCIDescriptor] Annotations=annotations:{s}",
