@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -853,9 +854,11 @@ def test_a_container_that_is_removed_while_it_is_committed(
     root.run("create", "--name", "gone", "--network", "none", IMAGE, "true")
     containers = root.engine.containers
 
-    def paused(*arguments: object) -> object:
+    @contextmanager
+    def paused(*arguments: object) -> Iterator[None]:
         containers.remove(containers.get("gone"))
-        raise OSError(2, "No such file or directory", "/upper")
+        os.stat("/no/upper")  # as the tree's own is not there any more
+        yield
 
     monkeypatch.setattr(containers, "paused", paused)
     with pytest.raises(NoSuchContainer, match="No such container"):
