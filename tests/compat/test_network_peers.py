@@ -2,51 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from support.containers import IMAGE, eventually
-from support.netns import WEB, Host, private_host, reached, reaches
+from support.netns import WEB, docker_in, private_host, reached, reaches
 from support.peers import needs
 
 pytestmark = [pytest.mark.rooted, needs("dockerd", "docker")]
 BOXED, DOCKED = 8080, 8081  # published ports
-
-
-@contextmanager
-def docker_in(host: Host, folder: Path) -> Iterator[str]:
-    """A daemon with its networks on this host; yields the start of a docker command."""
-    short = Path(tempfile.mkdtemp())
-    command = (
-        f"exec dockerd --data-root {folder}/data --exec-root {short}/exec -H unix://{short}/s -p {folder}/pid "
-        f"--cgroup-parent /{short.name}"
-    )
-    with open(folder / "log", "wb") as log:
-        process = subprocess.Popen(
-            ["nsenter", "-t", str(host.pid), "-n", "-m", "sh", "-c", command], stdout=log, stderr=log
-        )
-    docker = f"docker -H unix://{short}/s"
-    try:
-        end = time.monotonic() + 40
-        while not host.sh(f"{docker} version -f '{{{{.Server.Version}}}}'", check=False).strip():
-            if process.poll() is not None or time.monotonic() > end:
-                pytest.skip("dockerd does not start here: " + (folder / "log").read_text()[-300:])
-            time.sleep(0.1)
-        yield docker
-    finally:
-        process.terminate()
-        process.wait(30)
-        host.sh(f"umount -l {folder}/data; umount -l {short}/exec/netns/default", check=False)
-        for cgroup in Path("/sys/fs/cgroup").glob(f"**/{short.name}"):
-            cgroup.rmdir()
-        shutil.rmtree(short, ignore_errors=True)
 
 
 @pytest.mark.parametrize("first", ["docker", "boxwright"])

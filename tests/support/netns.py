@@ -4,9 +4,11 @@ the real host's bridges and rules are never touched."""
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -110,6 +112,20 @@ class Host(Machine):
         assert check is None or done.returncode == check, f"{words}: {done.stdout}{done.stderr}"
         return done
 
+    def begin(self, *words: str) -> subprocess.Popen[bytes]:
+        """A Boxwright command that is not waited for, and whose output is not seen."""
+        argv = ["nsenter", "-t", str(self.pid), "-n", "-m", sys.executable, "-m", "boxwright", *words]
+        null = subprocess.DEVNULL
+        return subprocess.Popen(argv, env=self._environ, stdin=null, stdout=null, stderr=null)
+
+    def shell(self, script: str) -> str:
+        """A shell's standard output, whatever its exit code, with this root as Boxwright's."""
+        argv = ["nsenter", "-t", str(self.pid), "-n", "-m", "sh", "-c", script]
+        done = subprocess.run(
+            argv, env=self._environ, capture_output=True, text=True, timeout=60, check=False
+        )
+        return done.stdout
+
     def out(self, *words: str) -> str:
         """What a command prints, stripped."""
         return self.run(*words).stdout.strip()
@@ -185,3 +201,32 @@ def private_host(folder: Path) -> Iterator[Host]:
         finally:
             host.close()
         assert not left, "rules were left behind"
+
+
+@contextmanager
+def docker_in(host: Host, folder: Path) -> Iterator[str]:
+    """A daemon with its networks on this host; yields the start of a docker command."""
+    short = Path(tempfile.mkdtemp())
+    command = (
+        f"exec dockerd --data-root {folder}/data --exec-root {short}/exec -H unix://{short}/s -p {folder}/pid "
+        f"--cgroup-parent /{short.name}"
+    )
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen(
+            ["nsenter", "-t", str(host.pid), "-n", "-m", "sh", "-c", command], stdout=log, stderr=log
+        )
+    docker = f"docker -H unix://{short}/s"
+    try:
+        end = time.monotonic() + 40
+        while not host.sh(f"{docker} version -f '{{{{.Server.Version}}}}'", check=False).strip():
+            if process.poll() is not None or time.monotonic() > end:
+                pytest.skip("dockerd does not start here: " + (folder / "log").read_text()[-300:])
+            time.sleep(0.1)
+        yield docker
+    finally:
+        process.terminate()
+        process.wait(30)
+        host.sh(f"umount -l {folder}/data; umount -l {short}/exec/netns/default", check=False)
+        for cgroup in Path("/sys/fs/cgroup").glob(f"**/{short.name}"):
+            cgroup.rmdir()
+        shutil.rmtree(short, ignore_errors=True)

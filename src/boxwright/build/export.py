@@ -16,6 +16,7 @@ from boxwright.build.forms import FormMaker
 from boxwright.build.graph import Tree, Vertex, json_digest
 from boxwright.build.outputs import ImageForm
 from boxwright.build.plan import Plan
+from boxwright.image.catalog import familiar
 from boxwright.image.steps import StepCache, StepRecord
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.config import HistoryEntry, ImageConfig
@@ -168,6 +169,9 @@ class Exporter:
         for name in names:
             if name not in row.names:
                 self._images.tag(exported.target, name)
+            elif "@" not in name:
+                self._images.tell("tag", row, familiar(name))
+        self._images.tell("create", row)
 
     # --- what is on record -----------------------------------------------------------------------
 

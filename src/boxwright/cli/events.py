@@ -31,6 +31,7 @@ def events(ctx: Context, args: Namespace) -> int:
 
     from boxwright.cli.filters import parse_filters
     from boxwright.cli.gotemplate.compile import compile
+    from boxwright.cli.gotemplate.values import Struct
     from boxwright.image.filters import moment
     from boxwright.spec.events import FILTERS
 
@@ -40,7 +41,7 @@ def events(ctx: Context, args: Namespace) -> int:
     template = compile(form) if form else None
     try:
         for value in ctx.engine.system.events(since=since, until=until, filters=filters):
-            ctx.out(template(value) if template else _line(value))
+            ctx.out(template(Struct(value, "Event")) if template else _line(value))
             sys.stdout.flush()
     except KeyboardInterrupt:
         return 0

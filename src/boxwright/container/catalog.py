@@ -12,7 +12,7 @@ from boxwright.container.records import (
     Container,
     NoSuchContainer,
     cgroup_of,
-    event_attributes,
+    tell,
 )
 from boxwright.errors import BoxwrightError, Unavailable
 from boxwright.files import locks
@@ -170,10 +170,10 @@ class ContainerCatalog:
                 os.close(fd)
         except FileNotFoundError:
             pass
-        if gone:
-            self._services.tell("container", "destroy", container.id, event_attributes(container))
         if volumes:
             self._drop_volumes(container)
+        if gone:
+            tell(self._services, container, "destroy")
 
     def _drop_volumes(self, container: Container) -> None:
         names = container.record.get("anonymous") or ()

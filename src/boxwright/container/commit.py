@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from boxwright.container.records import Container, tree_of
+from boxwright.container.records import Container, tell, tree_of
 from boxwright.errors import BoxwrightError
 from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.values import dataclass, replace
@@ -85,9 +85,12 @@ def commit(
         config = replace(
             with_layer(base, layer.diff_id, entry), config=values, created=moment, author=wish.author
         )
-        return services.images_store.create(
+        row = services.images_store.create(
             config, names=[wish.name] if wish.name else (), parent=str(container.record["image_id"])
         )
+    reference = services.images_store.tell_made(row, wish.name)
+    tell(services, container, "commit", comment=wish.message, imageID=row.image_id, imageRef=reference)
+    return row
 
 
 def _base(services: Services, container: Container) -> Any:

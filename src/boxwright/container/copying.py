@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from boxwright.container.records import Container, tree_of
+from boxwright.container.records import Container, tell, tree_of
 from boxwright.container.treecopy import Owner, TreeCopy
 from boxwright.errors import Conflict, Invalid, NotFound
 from boxwright.files.places import Places
@@ -32,6 +32,14 @@ class ContainerCopyRefused(Invalid):
 
 class ReadOnlyTree(Conflict):
     """The container's tree, or the volume there, is read-only."""
+
+
+@contextmanager
+def _copied(services: Services, container: Container, path: str, told: str) -> Iterator[tuple[Root, str]]:
+    """As `tree`; what was done in it is an event."""
+    with tree(services, container, path) as found:
+        yield found
+    tell(services, container, told)
 
 
 @contextmanager
@@ -66,7 +74,7 @@ def archive_out(
     ContainerCopyRefused."""
     from boxwright.container.archive import pack
 
-    with tree(services, container, path) as (root, inside):
+    with _copied(services, container, path, "archive-path") as (root, inside):
         inside = _source(root=root, inside=inside, container=container, path=path, follow=follow)
         if inside == "/":
             pack(directory=root.fd, name=".", shown=".", sink=sink)
@@ -88,7 +96,7 @@ def archive_in(
     from boxwright.container.archive import unpack
 
     _writable(container, path)
-    with tree(services, container, path) as (root, inside), _read_only(container):
+    with _copied(services, container, path, "extract-to-dir") as (root, inside), _read_only(container):
         try:
             info = root.stat(inside)
         except OSError as error:
@@ -159,7 +167,7 @@ def copy_out(
 ) -> int:
     """From the container to the host; bytes copied. Raises ContainerPathMissing, ContainerCopyRefused, CopyConflict."""
     owner = None if archive else Owner(os.geteuid(), os.getegid())
-    with tree(services, container, path) as (root, inside):
+    with _copied(services, container, path, "archive-path") as (root, inside):
         source = _source(root=root, inside=inside, container=container, path=path, follow=follow)
         is_directory = stat.S_ISDIR(root.lstat(source).st_mode)
         name = posixpath.basename(posixpath.normpath("/" + path.lstrip("/")))
@@ -197,7 +205,11 @@ def copy_in(
         info = os.stat(source) if follow or source.endswith(("/", "/.")) else os.lstat(source)
     except OSError as error:
         raise ContainerPathMissing(f"lstat {absolute}: {(error.strerror or '').lower()}") from error
-    with Root.at("/") as host, tree(services, container, path) as (root, inside), _read_only(container):
+    with (
+        Root.at("/") as host,
+        _copied(services, container, path, "extract-to-dir") as (root, inside),
+        _read_only(container),
+    ):
         real = (
             os.path.realpath(absolute)
             if follow or source.endswith(("/", "/."))
@@ -286,6 +298,7 @@ def export(services: Services, container: Container, sink: Any) -> None:
         write_tree(fd, TarBuilder(sink))
     finally:
         os.close(fd)
+    tell(services, container, "export")
 
 
 def split_argument(text: str) -> tuple[str, str]:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from boxwright.container import spec
+from boxwright.container import frames, spec
 from boxwright.container.options import merge_env
-from boxwright.container.records import Container, WrongState, runtime_of
+from boxwright.container.records import Container, WrongState, runtime_of, tell
+from boxwright.container.session import Session
+from boxwright.container.supervisor.telling import shown
 from boxwright.errors import BoxwrightError, Invalid, Unsupported
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import resolve_user
 from boxwright.runtime.confinement import confine
 from boxwright.runtime.host import host
-from boxwright.runtime.oci import FirstWords, ProgramUnrunnable
+from boxwright.runtime.oci import FirstWords, ProgramUnrunnable, last_error, translate
 from boxwright.runtime.process import DEVNULL, PIPE, Process, Stdio, pidfd
 from boxwright.runtime.tty import write_all
 from boxwright.spec import runtimespec as rs
@@ -152,14 +155,16 @@ def run(
 
     The process gets pipes, never our descriptors: a terminal of the host must not reach a container.
     """
+    wanted = process(container, config, links=_links(services, container))
+    told = Told(services, container, config)
     running = runtime_of(services, container.state).exec(
         container.id,
-        process(container, config, links=_links(services, container)),
+        wanted,
         stdio=Stdio(stdin=DEVNULL if stdin < 0 else PIPE, stdout=PIPE, stderr=PIPE),
     )
     try:
         _relay(running, stdin, output)
-        return finish(running)
+        return told.ended(finish(running))
     finally:
         running.process.close()
 
@@ -245,26 +250,38 @@ def finish(running: Running) -> int:
 
 
 def run_detached(services: Services, container: Container, config: ExecConfig) -> None:
-    """Start it and let it be."""
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    pid_file = _pid_file(container)
+    """Start it and let it be: the supervisor does, which is its parent. Raises ExecMissing, ExecFailed, WrongState."""
+    file = container.directory / f"exec-{os.urandom(6).hex()}.json"
     try:
-        runtime = runtime_of(services, container.state)
-        code = finish(
-            runtime.exec(
-                container.id,
-                process(container, config, links=_links(services, container)),
-                stdio=Stdio(stdin=null, stdout=null, stderr=null),
-                pid_file=pid_file,
-                detach=True,
-            )
-        )
-        if code:
-            raise ExecFailed(f"OCI runtime exec failed: exit code {code}")
-        _reap_later(int(pid_file.read_text()))
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as out:
+            json.dump(process(container, config, links=_links(services, container)), out)
+        with Session.attach(container, 0) as session:
+            session.send(frames.EXEC, (os.urandom(32).hex(), shown(config.command), str(file)))
+            _, complaint = session.expect(frames.DONE)
+        if complaint:
+            name = runtime_of(services, container.state).name
+            raise translated(translate(last_error(complaint.encode()) or complaint, name, config.command[0]))
     finally:
-        os.close(null)
-        pid_file.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
+
+
+class Told:
+    """One exec, for `events`: created and started before it is, and its end with its exit code. One that cannot be
+    started has no end, as in Docker."""
+
+    def __init__(self, services: Services, container: Container, config: ExecConfig) -> None:
+        self._services, self._container = services, container
+        self._identity = os.urandom(32).hex()
+        for action in ("exec_create", "exec_start"):
+            self.tell(f"{action}: {shown(config.command)}")
+
+    def tell(self, action: str, **more: str) -> None:
+        tell(self._services, self._container, action, execID=self._identity, **more)
+
+    def ended(self, code: int) -> int:
+        """The code."""
+        self.tell("exec_die", exitCode=str(code))
+        return code
 
 
 def _pid_file(container: Container) -> Path:
@@ -299,9 +316,11 @@ class TerminalExec:
         pid_file = _pid_file(container)
         services.settings.runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with ConsoleSocket(services.settings.runtime_dir) as console:
+            wanted = process(container, config, size=size, links=_links(services, container))
+            self._told = Told(services, container, config)
             running = runtime_of(services, container.state).exec(
                 container.id,
-                process(container, config, size=size, links=_links(services, container)),
+                wanted,
                 console_socket=console.path,
                 pid_file=pid_file,
                 detach=True,
@@ -319,11 +338,15 @@ class TerminalExec:
 
     def wait(self) -> int:
         """The exit code, once it has ended."""
-        from boxwright.runtime.process import exit_code
+        from boxwright.runtime.spawn import exit_code
 
         code = exit_code(os.waitpid(self.pid, 0)[1])
         self._ended = True
-        return code
+        return self._told.ended(code)
+
+    def detached(self) -> None:
+        """The user let go of it."""
+        self._told.tell("exec_detach")
 
     def __enter__(self) -> TerminalExec:
         return self

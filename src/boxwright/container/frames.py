@@ -20,13 +20,14 @@ JOB = 16  # client: the container to run (`job.Job`); the first frame on a super
 HELLO = 17  # client: what it wants (bits below); the first frame on an attach socket
 RESIZE = 18  # client: (rows, columns)
 SIGNAL = 19  # client: number
-STOP = 20  # client: (signal, seconds; negative = wait for ever)
+STOP = 20  # client: (signal, seconds; negative = wait for ever; whether it is a stop for `events`)
 STDIN_END = 21  # client: no more input
 PAUSE, RESUME, RESTART = 22, 23, 24  # client; RESTART: (signal, seconds)
 UPDATE = 25  # client: what has changed (`job.RestartChange`)
 REMOVED = 26  # client: the container's record and files are gone, nothing is left to do
 ADOPT = 27  # client: as JOB, of a container that runs and whose supervisor was killed
 PROBE = 28  # client: health checks as if due now
+EXEC = 29  # client: (id, words for `events`, file of an OCI process): one more process, which is let be
 
 STARTED = 32  # supervisor: pid
 EXITED = 33  # supervisor: {"code", "restarting", "oom", "error", "remove"}

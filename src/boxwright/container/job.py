@@ -85,7 +85,8 @@ class Job:
     which the host's list of processes shows. `journal` is the directory of events ('' = none are told), `attributes`
     what each event of the container carries, `volumes` their names, where they are, and whether they are writable.
     `mounts` are further host mounts of its own, to be taken down in this order; `shares` are those that it has together
-    with others: their locks, and where they are."""
+    with others: their locks, and where they are; `alone` is the name, id and
+    driver of a network that joins it to no other: none or host."""
 
     id: str
     directory: str
@@ -113,6 +114,7 @@ class Job:
     volumes: tuple[tuple[str, str, bool], ...] = ()
     mounts: tuple[str, ...] = ()
     shares: tuple[tuple[str, str], ...] = ()
+    alone: tuple[tuple[str, str, str], ...] = ()
 
     @classmethod
     def of(cls, said: Sequence[Any]) -> Job:

@@ -199,6 +199,7 @@ class Launcher:
             volumes=tuple((p.name, p.target, p.writable) for p in points if p.kind == "volume"),
             mounts=tuple(self._sources.mounts),
             shares=tuple((share.lock, share.place) for share in self._sources.shares),
+            alone=self._alone(),
         )
 
     def _bundle(self, facts: spec.ContainerFacts) -> str:
@@ -386,6 +387,12 @@ class Launcher:
         for name, wish in self._container.record["networks"].items():
             lines += linked(self._find, name, wish)
         return {**spaces, "network": NAMESPACE.format(supervisor)}, plan, lines
+
+    def _alone(self) -> tuple[tuple[str, str, str], ...]:
+        if self._config.network not in ("none", "host"):
+            return ()
+        network = self._networks.get(self._config.network)
+        return ((network.name, network.id, network.driver),)
 
     def _other(self, choice: str) -> int:
         other: Container = self._find(choice.partition(":")[2])

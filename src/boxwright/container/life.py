@@ -6,9 +6,10 @@ container does it (`ContainerCatalog.settled`), or `system up`.
 from __future__ import annotations
 
 from boxwright.container import frames
-from boxwright.container.records import Container, ended, event_attributes, save_state
+from boxwright.container.records import Container, ended, event_attributes, save_state, tell
 from boxwright.container.remains import clean_up, kept_job, policy
 from boxwright.container.session import Session, SupervisorLost
+from boxwright.container.supervisor import telling
 from boxwright.errors import BoxwrightError
 from boxwright.network.plan import plain
 from boxwright.spec.values import replace
@@ -53,13 +54,14 @@ class Life:
         if container.state.alive and self._adopt(container):
             container.refresh()
             return
-        state = container.state
+        state, job = container.state, kept_job(container)
         clean_up(self._services, container)
         save_state(container.directory, ended(state))
         container.refresh()
         if state.running:
-            attributes = {**event_attributes(container), "exitCode": str(container.state.exit_code)}
-            self._services.tell("container", "die", container.id, attributes)
+            if job is not None:
+                telling.tell_joined(job, state.to_json(), began=False)
+            tell(self._services, container, "die", exitCode=str(container.state.exit_code))
         if container.config.auto_remove:
             if state.started_at or state.active:
                 self._discard(container)

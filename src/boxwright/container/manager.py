@@ -24,8 +24,8 @@ from boxwright.container.records import (
     NoSuchContainer,
     WrongState,
     directory_of,
-    event_attributes,
     runtime_of,
+    tell,
 )
 from boxwright.container.session import Session, SupervisorLost, wait_gone
 from boxwright.errors import BoxwrightError, Conflict, Unavailable
@@ -104,7 +104,9 @@ class Containers:
         container = self.get(text)
         if not container.state.running:
             raise WrongState(f"container {container.id} is not running")
-        return processes(container, runtime_of(self._services, container.state).ps(container.id), arguments)
+        found = processes(container, runtime_of(self._services, container.state).ps(container.id), arguments)
+        tell(self._services, container, "top")
+        return found
 
     # --- creating ------------------------------------------------------------------------------
 
@@ -143,7 +145,7 @@ class Containers:
             lease.release()
             raise
         self._starting[identity] = lease
-        self._services.tell("container", "create", container.id, event_attributes(container))
+        tell(self._services, container, "create")
         return container
 
     def _container(self, identity: str, name: str, row: Mapping[str, Any]) -> Container:
@@ -204,6 +206,8 @@ class Containers:
         policy has started it."""
         require_root("running containers")
         life = self.catalog.life()
+        if wants & (frames.WANT_STDIN | frames.WANT_STDOUT | frames.WANT_STDERR):
+            tell(self._services, container, "attach")
         session = session or Session.launch()
         try:
             if container.record["networks"]:
@@ -265,13 +269,14 @@ class Containers:
         number, wait = stop_plan(container, signal, seconds)
         self._end(container, number, wait)
 
-    def _end(self, container: Container, number: int, wait: float) -> None:
-        """Until it does not run. A supervisor that is killed meanwhile has a successor, which is told the same."""
+    def _end(self, container: Container, number: int, wait: float, *, told: bool = True) -> None:
+        """Until it does not run; `told` makes it a stop for `events`. A supervisor that is killed meanwhile has a
+        successor, which is told the same."""
         while container.refresh().active:
             supervisor = container.state.supervisor
             try:
                 with Session.attach(container, frames.WANT_LAST_EXIT) as session:
-                    session.send(frames.STOP, (number, wait))
+                    session.send(frames.STOP, (number, wait, told))
                     session.expect(frames.EXITED, silence=wait + _STOP_GRACE if wait >= 0 else None)
                     break
             except TimeoutError as error:
@@ -429,8 +434,7 @@ class Containers:
         with self._services.db.write() as sql:
             self._check_name(plain, "Error when allocating new name: ")
             sql.execute("UPDATE containers SET name = ? WHERE id = ?", (plain, container.id))
-        attributes = {**event_attributes(container), "name": plain, "oldName": f"/{container.name}"}
-        self._services.tell("container", "rename", container.id, attributes)
+        tell(self._services, container, "rename", name=plain, oldName=f"/{container.name}")
         if container.refresh().active:
             try:
                 self.order(container, frames.UPDATE, as_plain(RestartChange(name=plain)))
@@ -458,7 +462,7 @@ class Containers:
                 policy = Restart(name=after.restart.name, maximum=after.restart.maximum)
                 self.order(container, frames.UPDATE, plain(RestartChange(restart=policy)))
             self.catalog.save_record(container, {**container.record, "config": after.to_json()})
-        self._services.tell("container", "update", container.id, event_attributes(container))
+        tell(self._services, container, "update")
 
     # --- removing ------------------------------------------------------------------------------
 
@@ -482,7 +486,7 @@ class Containers:
             self.catalog.discard(container, volumes=volumes)
 
     def _kill(self, container: Container) -> None:
-        self._end(container, 9, 0.0)
+        self._end(container, 9, 0.0, told=False)
 
     def _gone(self, container: Container) -> None:
         """Wait for its supervisor's end. Raises SupervisorLost."""

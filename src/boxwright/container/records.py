@@ -306,6 +306,11 @@ def event_attributes(container: Container) -> dict[str, str]:
     return {**labels, "image": str(container.record.get("image", "")), "name": container.name}
 
 
+def tell(services: Services, container: Container, action: str, **more: str) -> None:
+    """Something happened to the container, for `events`."""
+    services.tell("container", action, container.id, {**event_attributes(container), **more})
+
+
 def tree_of(services: Services, container: Container) -> Snapshotter:
     """The driver that has the container's tree under its id; what a power cut took of it is made again from the row.
     Raises NoSuchContainer when it was removed meanwhile."""

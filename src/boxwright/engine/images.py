@@ -62,11 +62,7 @@ class ImagesAPI:
     def tag(self, source: str, name: str) -> None:
         """Give an image another name. Raises NoSuchImage, ReferenceInvalid."""
         images = self._services.images_store
-        row = images.tag(source, images.checked(name, digest=False))
-        self._tell("tag", row.image_id, _familiar(name))
-
-    def _tell(self, action: str, identity: str, name: str = "") -> None:
-        self._services.tell("image", action, identity, {"name": name or identity})
+        images.tag(source, images.checked(name, digest=False))
 
     def remove(
         self,
@@ -77,29 +73,13 @@ class ImagesAPI:
     ) -> Sequence[Removed]:
         """Remove names and images, then what nothing reaches any more. All are tried; then the first failure is raised,
         unless `failed` hears each. Raises NoSuchImage, ImageInUse."""
-        ids = self._ids(images)
         lines, failures = self._services.maintenance.remove(images, force=force, prune=prune)
         if failures and failed is None:
             raise failures[0]
         for failure in failures:
             assert failed is not None
             failed(failure)
-        for line in lines:
-            verb = {"Untagged": "untag", "Deleted": "delete"}[line.action]
-            self._tell(verb, ids.get(line.what, line.what))
         return lines
-
-    def _ids(self, images: Sequence[str]) -> dict[str, str]:
-        """Names, as Docker prints them, to the IDs of their images."""
-        from boxwright.errors import BoxwrightError
-
-        found = {}
-        for image in images:
-            try:
-                found[_familiar(image)] = self.get(image).image_id
-            except BoxwrightError:  # the removal will say so
-                continue
-        return found
 
     def prune(self, *, everything: bool = False, filters: Filters | None = None) -> Pruned:
         """Remove unnamed images, or all that no container uses. Raises FilterInvalid."""
@@ -121,8 +101,9 @@ class ImagesAPI:
 
         wanted = Platform.parse(platform) if platform else None
         save(self._services.images_store, images, out, platform=wanted, progress=progress)
-        for image in images:
-            self._tell("save", image)
+        store = self._services.images_store
+        for row in {row.image_id: row for row in map(store.find, images) if row is not None}.values():
+            store.tell("save", row)
 
     def load(
         self,
@@ -139,7 +120,7 @@ class ImagesAPI:
         wanted = Platform.parse(platform) if platform else None
         found = load(self._services.images_store, source, platform=wanted, progress=progress, done=done)
         for loaded in found:
-            self._tell("load", loaded.row.image_id)
+            self._services.images_store.tell("load", loaded.row)
         return found
 
     def import_(
@@ -154,6 +135,7 @@ class ImagesAPI:
         """A root file system tar (a file, URL or stream, any compression) becomes an image. Raises TarInvalid."""
         from contextlib import nullcontext
 
+        from boxwright.image.catalog import familiar
         from boxwright.image.importer import ImportOptions, import_image
         from boxwright.registry.client.fetch import open_source
         from boxwright.spec.platform import Platform
@@ -169,7 +151,10 @@ class ImagesAPI:
                 source=source if isinstance(source, str) else "-",
             )
             row = import_image(self._services.images_store, tar, wish)
-        self._tell("import", row.image_id)
+        images = self._services.images_store
+        if name:
+            images.tell("tag", row, familiar(images.checked(name)))
+        images.tell("import", row)
         return row
 
     # --- registries ----------------------------------------------------------------------------
@@ -193,8 +178,14 @@ class ImagesAPI:
             name, platform=platform, all_tags=all_tags, progress=progress, resolved=resolved
         )
         for pulled in found:
-            self._tell("pull", pulled.reference.familiar, pulled.reference.familiar_name)
+            self._moved("pull", pulled.reference)
         return found
+
+    def _moved(self, action: str, reference: Reference) -> None:
+        images = self._services.images_store
+        row = images.find(reference.familiar)
+        if row is not None:  # else another process has removed it already
+            images.tell(action, row, reference.familiar_name, identity=reference.familiar)
 
     def push(
         self,
@@ -219,12 +210,5 @@ class ImagesAPI:
             progress=progress,
         )
         for pushed in found:
-            self._tell("push", pushed.reference.familiar, pushed.reference.familiar_name)
+            self._moved("push", pushed.reference)
         return found
-
-
-def _familiar(name: str) -> str:
-    from boxwright.spec.reference import Reference
-
-    found = Reference.parse(name)
-    return found.familiar if found.tag or found.digest else f"{found.familiar}:latest"

@@ -110,6 +110,21 @@ class ImageCatalog:
         self._root = root
         self.db = db
 
+    def tell(self, action: str, row: ImageRow, name: str = "", *, identity: str = "") -> None:
+        """Something happened to an image, for `events`, under a name or its ID. Its labels are told with it."""
+        import json
+
+        from boxwright.content import journal
+
+        attributes = {**json.loads(row.labels or "{}"), "name": name or row.image_id}
+        journal.tell(
+            str(Places(self._root).events),
+            kind="image",
+            action=action,
+            identity=identity or row.image_id,
+            attributes=attributes,
+        )
+
     def rows(self, where: str = "", arguments: Iterable[Any] = ()) -> list[ImageRow]:
         """Image rows with their names, newest first; `where` is an SQL condition on table images."""
         condition = f" WHERE {where}" if where else ""

@@ -14,7 +14,7 @@ from boxwright.image.remove import Removed, Remover, Use
 from boxwright.image.store import ImageStore
 from boxwright.snapshot.snapshotter import Snapshotter
 from boxwright.spec.digest import DiffID, chain_id
-from boxwright.spec.values import dataclass
+from boxwright.spec.values import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +104,9 @@ class Maintenance:
         for text in texts:
             stack = self._stack(text)
             try:
-                lines += Remover(self._images, self._uses()).remove(text, force=force, prune=prune)
+                gone = Remover(self._images, self._uses()).remove(text, force=force, prune=prune)
+                self._tell(gone)
+                lines += gone
                 stacks.append(stack)
             except BoxwrightError as error:
                 failures.append(error)
@@ -114,6 +116,26 @@ class Maintenance:
             swept = self.sweep()
             lines += _layer_lines(stacks, set(swept.layers))
         return lines, failures
+
+    def _tell(self, lines: Iterable[Removed]) -> None:
+        for line in lines:
+            if line.image is None:
+                continue
+            if line.action == "Untagged":
+                self._images.tell("untag", line.image)
+            else:  # Docker looks its labels up when it is gone
+                self._images.tell("delete", replace(line.image, labels=""))
+
+    def _tell_pruned(self, kind: str, freed: int) -> None:
+        from boxwright.content import journal
+
+        journal.tell(
+            str(self._images.store.places.events),
+            kind=kind,
+            action="prune",
+            identity="",
+            attributes={"reclaimed": str(freed)},
+        )
 
     def _stack(self, text: str) -> tuple[str, ...]:
         """The layers of an image before it goes, bottom first."""
@@ -128,8 +150,10 @@ class Maintenance:
         """See engine.images.prune."""
         reserve.spend(self._images.store.root)
         lines = Remover(self._images, self._uses()).prune(filters, everything=everything)
+        self._tell(lines)
         self._images.publish()
         swept = self.sweep()
+        self._tell_pruned("image", swept.bytes)
         return Pruned(tuple(lines), swept.bytes)
 
     # --- build cache ---------------------------------------------------------------------------
@@ -164,6 +188,7 @@ class Maintenance:
         if everything and not filters and not (keep or most or free):
             cache.forget_digests()
         swept = self.sweep(copies=everything)
+        self._tell_pruned("builder", swept.bytes)
         return Pruned.of((entry.key for entry in gone), swept.bytes)
 
     def _enough(self, entries: list[CacheEntry], total: int, most: int, free: int) -> list[CacheEntry]:

@@ -35,10 +35,12 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """One line of `rmi`: what happened ('Untagged' or 'Deleted') to what."""
+    """One line of `rmi`: what happened ('Untagged' or 'Deleted') to what, and of which image (None: it is not about an
+    image)."""
 
     action: str
     what: str
+    image: ImageRow | None = None
 
 
 class Remover:
@@ -67,7 +69,7 @@ class Remover:
                 names = self._names(row.image_id)
                 if _single(names):
                     self._check(row.image_id, force=force, several=False)
-                    self._untag(names, lines)
+                    self._untag(names, lines, row)
                 elif not force:
                     raise ImageInUse(
                         f"conflict: unable to delete {row.image_id[7:19]} (must be forced) - image is "
@@ -94,8 +96,9 @@ class Remover:
                     image=image, filters=filters, ends=ends, everything=everything
                 ) or not used.isdisjoint(image.targets):
                     continue
-                self._untag(self._names(image.id), lines)
-                self._drop_rows(image.id, lines)
+                row = self._catalog.same_image(image.id)[0]
+                self._untag(self._names(image.id), lines, row)
+                self._drop_rows(row, lines)
         return lines
 
     # --- parts ---------------------------------------------------------------------------------
@@ -130,20 +133,20 @@ class Remover:
                 f"is using its referenced image {row.image_id[7:19]}",
                 hint=f"boxwright rm {use.container[:12]}",
             )
-        self._untag([name], lines)
+        self._untag([name], lines, row)
         rest = self._names(row.image_id)
         repository = split(name)[0]
         same = [n for n in rest if split(n)[0] == repository]
         # Digests of a repository without a tag left name nothing that a user knows.
         if "@" not in name and all("@" in n for n in same):
-            self._untag(same, lines)
+            self._untag(same, lines, row)
             rest = [n for n in rest if n not in same]
         return bool(rest)
 
-    def _untag(self, names: Sequence[str], lines: list[Removed]) -> None:
+    def _untag(self, names: Sequence[str], lines: list[Removed], row: ImageRow) -> None:
         with self._db.write() as sql:
             sql.executemany("DELETE FROM names WHERE name = ?", [(n,) for n in names])
-        lines += [Removed("Untagged", familiar(n)) for n in names]
+        lines += [Removed("Untagged", familiar(n), row) for n in names]
 
     def _user(self, image_id: str, *, running: bool | None = None) -> Use | None:
         targets = {row.target for row in self._catalog.same_image(image_id)}
@@ -180,16 +183,17 @@ class Remover:
             if quiet and self._user(image_id):
                 return
             raise
-        parent = next((row.parent for row in self._catalog.same_image(image_id) if row.parent), "")
-        self._untag(self._names(image_id), lines)
-        self._drop_rows(image_id, lines)
+        rows = self._catalog.same_image(image_id)
+        parent = next((row.parent for row in rows if row.parent), "")
+        self._untag(self._names(image_id), lines, rows[0])
+        self._drop_rows(rows[0], lines)
         if prune and parent:
             self._prune_parent(parent, lines)
 
-    def _drop_rows(self, image_id: str, lines: list[Removed]) -> None:
+    def _drop_rows(self, row: ImageRow, lines: list[Removed]) -> None:
         with self._db.write() as sql:
-            sql.execute("DELETE FROM images WHERE image_id = ?", (image_id,))
-        lines.append(Removed("Deleted", image_id))
+            sql.execute("DELETE FROM images WHERE image_id = ?", (row.image_id,))
+        lines.append(Removed("Deleted", row.image_id, row))
 
     def _prune_parent(self, image_id: str, lines: list[Removed]) -> None:
         """A parent that nothing names, uses or builds on any more goes too."""

@@ -164,7 +164,17 @@ class ImageStore(ImageCatalog):
             row = self.resolve(source)
             self._point(normal, row.target)
         self.publish()
+        if "@" not in normal:
+            self.tell("tag", row, familiar(normal))
         return row
+
+    def tell_made(self, row: ImageRow, name: str = "") -> str:
+        """A new image, perhaps with a name, for `events`. The name, as it is shown."""
+        self.tell("create", row)
+        shown = familiar(self.checked(name)) if name else ""
+        if shown:
+            self.tell("tag", row, shown)
+        return shown
 
     def publish(self) -> None:
         """Tell other tools the names: index.json says what the database says. A kill between the two is made good by

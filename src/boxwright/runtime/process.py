@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from boxwright.errors import BoxwrightError, Unavailable, Unsupported
-from boxwright.runtime.spawn import ENVIRONMENT, locate, start, start_apart
+from boxwright.runtime.spawn import ENVIRONMENT, exit_code, locate, start, start_apart
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
@@ -303,12 +303,6 @@ def _feed(fd: int, view: memoryview) -> int:
         return len(view)
     except BlockingIOError:
         return 0
-
-
-def exit_code(status: int) -> int:
-    """A wait status as the shell counts: 128 + signal when it was killed."""
-    code = os.waitstatus_to_exitcode(status)
-    return 128 - code if code < 0 else code
 
 
 def become_subreaper() -> None:

@@ -135,3 +135,9 @@ def start_hiding(hidden: str, argv: Sequence[str], *, fds: Mapping[int, int]) ->
         os.write(2, f"cannot run {argv[0]} without a sight of {hidden}: {error.strerror}\n".encode())
     finally:
         os._exit(127)
+
+
+def exit_code(status: int) -> int:
+    """A wait status as the shell counts: 128 + signal when it was killed."""
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if code < 0 else code

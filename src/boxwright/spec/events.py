@@ -14,12 +14,31 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-NAMED = ("container", "image", "network", "volume")  # types that have a filter of their own name
-FILTERS = (*NAMED, "event", "label", "scope", "type")
+# Types of objects that have a filter of their own name; some are of things that are not here, and let nothing pass.
+NAMED = ("config", "container", "daemon", "network", "node", "plugin", "secret", "service", "volume")
+FILTERS = (*NAMED, "event", "image", "label", "scope", "type")
+_OPEN = ("health_status", "exec_create", "exec_start")  # actions that are followed by more words
+_LONGEST = 64 << 10  # bytes of an event
+_LONGEST_TEXT = 512  # characters of each text in one that would be longer
 
 
 def event(kind: str, action: str, identity: str, attributes: Mapping[str, str]) -> bytes:
-    """A line of the journal, of now."""
+    """A line of the journal, of now. An image may bring labels, and a command words, of any length: a line that would
+    be too long has them cut, and the last of them left out, so that one event does not drive out all others."""
+    line = _line(kind, action, identity, attributes)
+    if len(line) > _LONGEST:
+        cut = {_cut(key): _cut(text) for key, text in attributes.items()}
+        kept = {key: cut.pop(key) for key in ("image", "name", "execID", "exitCode") if key in cut}
+        room = _LONGEST // (4 * 6 * _LONGEST_TEXT)  # as JSON writes what is no ASCII
+        line = _line(kind, _cut(action), identity, dict([*kept.items(), *sorted(cut.items())[:room]]))
+    return line
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
+
+
+def _line(kind: str, action: str, identity: str, attributes: Mapping[str, str]) -> bytes:
     now = time.time_ns()
     value: dict[str, Any] = {
         "Type": kind,
@@ -29,35 +48,42 @@ def event(kind: str, action: str, identity: str, attributes: Mapping[str, str]) 
         "time": now // 10**9,
         "timeNano": now,
     }
-    if kind == "container":
-        value = {"status": action, "id": identity, "from": attributes.get("image", ""), **value}
-    elif kind == "image":
-        value = {"status": action, "id": identity, **value}
+    if kind in ("container", "image"):  # fields of before there were actors; the empty ones are left out
+        old = {"status": action, "id": identity}
+        if kind == "container":
+            old["from"] = attributes.get("image", "")
+        value = {**{name: text for name, text in old.items() if text}, **value}
     return to_json(value).encode("utf-8", "surrogatepass")
 
 
 def matches(value: Mapping[str, Any], filters: Mapping[str, Sequence[str]]) -> bool:
-    """Whether an event passes: all keys, of each any value (moby daemon/events/filter.go)."""
-    return all(any(_one(value, key, wanted) for wanted in many) for key, many in filters.items())
+    """Whether an event passes: all keys, of each any value, but of labels all (moby daemon/events/filter.go)."""
+    return all(
+        (all if key == "label" else any)(_one(value, key, wanted) for wanted in many)
+        for key, many in filters.items()
+    )
 
 
 def _one(value: Mapping[str, Any], key: str, wanted: str) -> bool:
-    attributes = value["Actor"]["Attributes"]
+    attributes, identity = value["Actor"]["Attributes"], value["Actor"]["ID"]
     if key == "type":
         return bool(value["Type"] == wanted)
-    if key == "event":  # `exec_create` is also `exec_create: sh`
-        return bool(value["Action"] == wanted or value["Action"].partition(":")[0] == wanted)
+    if key == "event":
+        return bool(value["Action"] == wanted or (wanted in _OPEN and value["Action"].startswith(wanted)))
     if key == "scope":
         return wanted == "local"
     if key == "label":
         name, equals, text = wanted.partition("=")
         return name in attributes and (not equals or attributes[name] == text)
-    if key in NAMED:
-        named = (value["Actor"]["ID"], attributes.get("name", ""))
-        if key == "image":  # of a container's events, its image
-            many = [*named, attributes.get("image", "")] if value["Type"] == "container" else [*named]
-            return any(n == wanted or n.partition(":")[0] == wanted for n in many)
-        return value["Type"] == key and (
-            wanted in named or (len(wanted) >= 1 and named[0].startswith(wanted))
-        )
-    return False
+    if key == "image":  # of other events than an image's: of the image it was made from
+        names = (identity, attributes.get("name" if value["Type"] == "image" else "image", ""))
+        return any(wanted in (name, _without_tag(name)) for name in names)
+    # Docker compares the name, and the beginning of an ID or a name, whatever kind of object the event is of.
+    return key in NAMED and any(name.startswith(wanted) for name in (identity, attributes.get("name", "")))
+
+
+def _without_tag(name: str) -> str:
+    """`repository:tag` and `repository@digest` without what follows."""
+    name = name.partition("@")[0]
+    head, colon, tag = name.rpartition(":")
+    return head if colon and "/" not in tag else name

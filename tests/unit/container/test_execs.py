@@ -14,6 +14,8 @@ from boxwright.container import execs
 from boxwright.container.config import ContainerConfig
 from boxwright.container.execs import ExecConfig, ExecFailed, ExecMissing
 from boxwright.container.records import Container, State, WrongState, save_state
+from boxwright.content import journal
+from boxwright.files.places import Places
 from boxwright.spec.values import replace
 from support.few import Few, added
 
@@ -46,13 +48,17 @@ def box(tmp_path: Path) -> Container:
     return box
 
 
+def root_of(box: Container) -> Path:
+    return box.directory.parent.parent
+
+
 def run(box: Container, *words: str, stdin: int = -1) -> tuple[int, bytes, bytes]:
     said: dict[int, bytes] = {1: b"", 2: b""}
 
     def output(stream: int, data: bytes) -> None:
         said[stream] += data
 
-    services: Any = None
+    services: Any = Few(root_of(box))
     code = execs.run(services, box, ExecConfig(words), stdin=stdin, output=output)
     return code, said[1], said[2]
 
@@ -120,16 +126,26 @@ def test_a_user_that_is_not_there_is_told(box: Container) -> None:
         execs.process(box, ExecConfig(("x",), user="no-such-user"))
 
 
-def test_what_runs_on_is_not_waited_for(box: Container, tmp_path: Path) -> None:
-    program = tmp_path / "runtime"
-    program.write_text(
-        f"#!{sys.executable}\nimport sys\nwords = sys.argv\n"
-        "assert '--detach' in words\nopen(words[words.index('--pid-file') + 1], 'w').write('1')\n"
-    )
-    services: Any = None
-    execs.run_detached(services, box, ExecConfig(("sleep", "9")))
-    assert not list(box.directory.glob("exec-*.pid"))
-    program.write_text(f"#!{sys.executable}\nimport sys\nsys.exit(3)\n")
-    with pytest.raises(ExecFailed, match="exit code 3"):
-        execs.run_detached(services, box, ExecConfig(("sleep", "9")))
-    assert json.loads((box.directory / "state.json").read_text())["Status"] == "running"
+def events(box: Container) -> list[dict[str, Any]]:
+    """Of the container, oldest first."""
+    return [json.loads(line) for line in journal.lines(str(Places(root_of(box)).events))]
+
+
+def test_a_process_is_told_of_as_docker_does(box: Container) -> None:
+    run(box, "sh", "-c", "exit 7")
+    run(box, "true")
+    with pytest.raises(ExecMissing):
+        run(box, "nosuch")
+    told = events(box)
+    assert [(e["Action"], e["Actor"]["Attributes"].get("exitCode")) for e in told] == [
+        ("exec_create: sh -c exit 7", None),
+        ("exec_start: sh -c exit 7", None),
+        ("exec_die", "7"),
+        ("exec_create: true ", None),
+        ("exec_start: true ", None),
+        ("exec_die", "0"),
+        ("exec_create: nosuch ", None),
+        ("exec_start: nosuch ", None),
+    ]
+    ids = [e["Actor"]["Attributes"]["execID"] for e in told]
+    assert ids[0] == ids[1] == ids[2] != ids[3] == ids[4] == ids[5] != ids[6] == ids[7]

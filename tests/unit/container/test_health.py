@@ -39,6 +39,7 @@ class Run:
         self.loop, self.program = Turns(), Program()
         self.state: dict[str, Any] = {}
         self.told = 0
+        self.events: list[str] = []
         times = {"interval": 30.0, "timeout": 5.0, "start_period": 0.0, "start_interval": 0.0, "retries": 2}
         loop: Any = self.loop
         runner: Any = self.program
@@ -49,8 +50,13 @@ class Run:
             directory=str(directory),
             state=self.state,
             changed=self._changed,
+            told=self._event,
         )
         self.health.begin()
+
+    def _event(self, action: str, identity: str, words: str = "", **more: str) -> None:
+        assert len(identity) == 64
+        self.events.append(" ".join([action, words, *more.values()]).rstrip())
 
     def _changed(self) -> None:
         self.told += 1
@@ -81,6 +87,7 @@ def test_a_check_runs_what_the_plan_says(tmp_path: Path) -> None:
     assert (verb, flag) == ("exec", "--process") and json.loads(Path(file).read_text()) == {"args": ["true"]}
     assert (run.result["Status"], run.told) == ("healthy", 1)
     assert [(e["ExitCode"], e["Output"]) for e in run.result["Log"]] == [(0, "fine\n")]
+    assert run.events == ["create true", "start true", "die  0"]
 
 
 def test_so_many_failures_make_it_unhealthy_and_one_success_healthy(tmp_path: Path) -> None:

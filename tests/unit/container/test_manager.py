@@ -153,7 +153,7 @@ def test_stop_asks_with_the_containers_signal_and_time(few: Few, containers: Con
     box = added(few, ONE, "box", merged={"StopSignal": "SIGINT", "StopTimeout": 3})
     with supervised(box) as supervisor:
         containers.stop(box)
-        assert supervisor.orders == [(frames.STOP, (2, 3.0))] and box.state.status == "exited"
+        assert supervisor.orders == [(frames.STOP, (2, 3.0, True))] and box.state.status == "exited"
 
 
 def test_kill_waits_for_the_end_by_sigkill_alone(containers: Containers, box: Container) -> None:
@@ -224,7 +224,7 @@ def test_an_update_reaches_runtime_supervisor_and_record(
 def test_removal_by_force_ends_it_first(few: Few, containers: Containers, box: Container) -> None:
     with supervised(box) as supervisor:
         containers.remove(box, force=True)
-        assert supervisor.orders == [(frames.STOP, (9, 0.0))]
+        assert supervisor.orders == [(frames.STOP, (9, 0.0, False))]
     assert containers.list(all=True) == [] and few.snapshots.discarded == [ONE]
 
 
@@ -256,7 +256,7 @@ def test_what_runs_is_found_without_readable_rows(few: Few, containers: Containe
         sql.execute("UPDATE containers SET record = 'nonsense'")
     with supervised(box) as supervisor:
         containers.end_all()
-        assert supervisor.orders == [(frames.STOP, (9, 0.0))]
+        assert supervisor.orders == [(frames.STOP, (9, 0.0, False))]
 
 
 def test_looking(few: Few, containers: Containers) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ from boxwright.container.job import HealthPlan, Job, LogPlan, Restart, RestartCh
 from boxwright.container.logs import read
 from boxwright.container.records import Container, State, load_state
 from boxwright.container.session import Session, wait_gone
+from boxwright.content import journal
 from boxwright.network.plan import plain
 from boxwright.spec.values import replace
 
@@ -34,7 +36,7 @@ run)
     exec 3<&0 # a shell's background has no input unless it is given
     # It begins once the supervisor has taken note of our end, as a container's process waits for `start`.
     (while kill -0 $$ 2>/dev/null; do sleep 0.01; done; exec sh "$HERE/program" 3<&-) <&3 & echo $! >"$pid_file" ;;
-exec) exec sh "$HERE/check" ;;
+exec) exec sh "$HERE/check" "$@" ;;
 pause) [ ! -e "$HERE/refuses" ] ;;
 esac
 """
@@ -223,6 +225,36 @@ def test_pausing_is_the_runtimes(run: Callable[..., Run]) -> None:
     assert one.ask(frames.RESUME) == "" and one.state.status == "running"
     (one.here / "refuses").write_text("")
     assert one.ask(frames.PAUSE) == "the runtime refused" and one.state.status == "running"
+
+
+def test_one_more_process_is_its_child_and_its_end_is_told(run: Callable[..., Run], tmp_path: Path) -> None:
+    one = run(journal=str(tmp_path / "events"))
+    one.begin("exec sleep 1000")
+    (one.here / "check").write_text('(kill -9 "$(sh -c \'echo $PPID\')") & echo $! >"$5"')
+    assert one.ask(frames.EXEC, ("e1", "sh -c x", "/process.json")) == ""
+
+    def told() -> list[tuple[str, str, str | None]]:
+        values = [json.loads(line) for line in journal.lines(str(tmp_path / "events"))]
+        found = [(v["Action"], v["Actor"]["Attributes"]) for v in values if "exec" in v["Action"]]
+        return [(action, a["execID"], a.get("exitCode")) for action, a in found]
+
+    begun = [("exec_create: sh -c x", "e1", None), ("exec_start: sh -c x", "e1", None)]
+    assert eventually(lambda: told() == [*begun, ("exec_die", "e1", "137")])
+    (one.here / "check").write_text("exit 3")
+    assert one.ask(frames.EXEC, ("e2", "x ", "/process.json")) == "exit code 3"
+    assert one.state.status == "running" and not (one.here / "exec.pid").exists()
+
+
+def test_each_kill_for_want_of_memory_is_told_while_it_runs(run: Callable[..., Run], tmp_path: Path) -> None:
+    """The kernel's file does not wake us here, so that the last look is the only one."""
+    one = run(journal=str(tmp_path / "events"))
+    (one.here / "oom").write_text("oom_kill 0\n")
+    one.begin("read -r line")
+    (one.here / "oom").write_text("oom_kill 2\n")
+    one.session.send_input(b"x\n")
+    assert one.ends()["oom"] is True
+    told = [json.loads(line)["Action"] for line in journal.lines(str(tmp_path / "events"))]
+    assert told == ["start", "oom", "die"]
 
 
 def test_out_of_memory_is_read_off_the_cgroup(run: Callable[..., Run]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -104,6 +105,7 @@ def test_a_follower_ends_in_time(tmp_path: Path) -> None:
         ({"type": ["image"]}, False),
         ({"event": ["exec_start"]}, True),
         ({"event": ["die"]}, False),
+        ({"event": ["exec"]}, False),
         ({"container": ["web"]}, True),
         ({"container": ["c" * 12]}, True),
         ({"container": ["b"]}, False),
@@ -111,16 +113,37 @@ def test_a_follower_ends_in_time(tmp_path: Path) -> None:
         ({"label": ["k"]}, True),
         ({"label": ["k=v"]}, True),
         ({"label": ["k=w"]}, False),
+        ({"label": ["k=v", "other"]}, False),
+        ({"label": ["k=v", "name=web"]}, True),
+        ({"container": ["we"]}, True),
+        ({"plugin": ["x"]}, False),
+        ({"image": ["busy"]}, False),
+        ({"image": ["busybox:latest"]}, True),
         ({"type": ["container"], "event": ["die"]}, False),
-        ({"network": ["web"]}, False),
+        ({"network": ["web"]}, True),  # as Docker: a name is compared whatever it is the name of
         ({"scope": ["local"]}, True),
         ({"scope": ["swarm"]}, False),
     ],
 )
 def test_filters(filters: dict[str, list[str]], passes: bool) -> None:
-    import json
-
     attributes = {"name": "web", "image": "busybox:latest", "k": "v"}
     value = json.loads(event("container", "exec_start: sh -c x", "c" * 64, attributes))
     assert matches(value, filters) is passes
     assert value["from"] == "busybox:latest" and value["timeNano"] // 10**9 == value["time"]
+
+
+def test_one_event_does_not_drive_out_the_others(tmp_path: Path) -> None:
+    """An image's labels and a command's words may be of any length."""
+    place = str(tmp_path / "events")
+    journal.tell(place, kind="container", action="create", identity="1", attributes={"name": "first"})
+    labels = {f"{number:05}{chr(233) * 9000}": "\U0001f600" * 9000 for number in range(100)}
+    for _ in range(20):
+        attributes = {**labels, "name": "box", "image": "i" * 9000}
+        action = "exec_create: " + "x" * (1 << 20)
+        journal.tell(place, kind="container", action=action, identity="2", attributes=attributes)
+    found = [json.loads(line) for line in journal.lines(place)]
+    assert len(found) == 21 and found[0]["Actor"]["Attributes"]["name"] == "first"
+    assert max(map(len, journal.lines(place))) <= 80 << 10
+    last = found[-1]["Actor"]["Attributes"]
+    assert last["name"] == "box" and last["image"].endswith("…") and len(last) > 3
+    assert found[-1]["Action"].startswith("exec_create: xxx") and found[-1]["Action"].endswith("…")

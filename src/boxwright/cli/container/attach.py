@@ -104,7 +104,13 @@ class Attachment:
 
         self._stdout = self._stderr = True
         self._session = Session.attach(self._container, self._wants())
+        self._tell("attach")
         return self.follow()
+
+    def _tell(self, action: str) -> None:
+        from boxwright.container.records import tell
+
+        tell(self._ctx.engine.services, self._container, action)
 
     def _wants(self) -> int:
         from boxwright.container import frames
@@ -147,6 +153,7 @@ class Attachment:
                 _forward_signals(session)
             ended = relay(session, streams, filter_input=keys.feed if keys else None)
         if ended is None:
+            self._tell("detach")
             self._ctx.err("read escape sequence")
             return 0
         if self._container.config.auto_remove and ended.get("remove"):

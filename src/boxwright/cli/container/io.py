@@ -220,6 +220,7 @@ def _exec_terminal(ctx: Context, container: Container, config: ExecConfig, args:
                 follow_window_size(0, lambda rows, columns: set_window_size(running.master, rows, columns))
             )
         if relay(0 if args.interactive else -1, 1, running.master, keys=keys, process=running.pidfd):
+            running.detached()
             ctx.err("read escape sequence")
             return 0
         return running.wait()

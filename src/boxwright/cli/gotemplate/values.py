@@ -110,6 +110,9 @@ _FIELDS = {
     "OCIRootFS": "Type=type:s DiffIDs=diff_ids:[s]",
     "OCIHistory": "Created=created:*? CreatedBy=created_by:s Author=author:s Comment=comment:s "
     "EmptyLayer=empty_layer:b",
+    "Event": "Status=status:s ID=id:s From=from:s Type:s Action:s Actor:EventActor Scope=scope:s Time=time:i "
+    "TimeNano=timeNano:i",
+    "EventActor": "ID:s Attributes:{s}",
     "SLSA": "SLSA:j",
     "SBOM": "SPDX:j AdditionalSPDXs:[j]",
 }

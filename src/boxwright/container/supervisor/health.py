@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import select
 
+from boxwright.container.supervisor.telling import shown
+from boxwright.runtime.spawn import exit_code
 from boxwright.spec.text import to_json
 from boxwright.spec.times import stamp
 
@@ -24,7 +26,7 @@ _SIGKILL = 9
 
 class Health:
     """The checks of one run of the container's process. `directory` is the bundle's; `changed` is told of results,
-    which are in `state`."""
+    which are in `state`, and `told` of the processes (`telling.tell_exec`)."""
 
     def __init__(
         self,
@@ -34,8 +36,10 @@ class Health:
         directory: str,
         state: dict[str, Any],
         changed: Callable[[], None],
+        told: Callable[..., None],
     ) -> None:
         self._loop, self._runner, self._state, self._changed = loop, runner, state, changed
+        self._told, self._words, self._identity = told, shown(plan.process["args"]), ""
         self._plan = plan
         self._file = f"{directory}/health.json"
         self._pid_file = f"{directory}/health.pid"
@@ -95,6 +99,9 @@ class Health:
 
     def _check(self) -> None:
         self._begun, self._output, self._timed_out = stamp(), b"", False
+        self._identity = os.urandom(32).hex()
+        self._told("create", self._identity, self._words)
+        self._told("start", self._identity, self._words)
         read, write = os.pipe2(os.O_CLOEXEC)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -161,6 +168,7 @@ class Health:
             pass
         self._drop_pipe()
         code = os.waitstatus_to_exitcode(status)
+        self._told("die", self._identity, exitCode=str(exit_code(status)))
         output = self._output.decode("utf-8", "replace")
         if self._timed_out:
             code, output = (

@@ -56,3 +56,16 @@ def entitle(title: str) -> None:
                 memory.write(title.encode()[: end - first - 1].ljust(end - first, b"\0"))
     except (OSError, ValueError, OverflowError):
         pass
+
+
+def report(directory: str, error: BaseException) -> str:
+    """A bug of ours, to be said: leave word in the container's directory, too; the next command cleans up."""
+    import traceback
+
+    text = "".join(traceback.format_exception(error))
+    if directory:
+        try:
+            write_file(f"{directory}/supervisor.err", text.encode())
+        except OSError:
+            pass
+    return text

@@ -16,13 +16,13 @@ from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
 
 from boxwright.container import frames
 from boxwright.container.job import Job, RestartChange
-from boxwright.container.supervisor.light import entitle, identity_of, write_file
+from boxwright.container.supervisor.light import entitle, identity_of, report, write_file
 from boxwright.container.supervisor.logfile import LogFile
 from boxwright.container.supervisor.loop import Client, Loop
 from boxwright.container.supervisor.runner import Runner, StartFailed, accept
 from boxwright.container.supervisor.streams import Streams
-from boxwright.container.supervisor.telling import tell, tell_joined
-from boxwright.runtime.spawn import SUPERVISORS, start
+from boxwright.container.supervisor.telling import tell, tell_exec, tell_joined
+from boxwright.runtime.spawn import SUPERVISORS, exit_code, start
 from boxwright.spec.text import to_json
 from boxwright.spec.times import stamp, unix_seconds
 from boxwright.spec.values import replace
@@ -51,6 +51,7 @@ class Supervisor:
         self.streams: Streams | None = None
         self.pid = 0
         self.health: Any = None
+        self._memory: Any = None  # what is killed for want of it
         self._health_status = "starting"  # as it was told last
         self._manual = False  # stopped on purpose: the restart policy has no say
         self._again = False  # `restart`: start once more when it has ended
@@ -154,12 +155,14 @@ class Supervisor:
     def _order(self, client: Client, kind: int, value: Any) -> None:
         if kind == frames.RESIZE and self.streams is not None:
             self.streams.resize(*value)
+            self._tell_size(*value)
             return
         answer = ""
         if kind == frames.SIGNAL:
             answer = self._signal(int(value))
         elif kind in (frames.STOP, frames.RESTART):
-            self._stop(*value, again=kind == frames.RESTART)
+            number, seconds, *told = value
+            self._stop(number, seconds, again=kind == frames.RESTART, told=told != [False])
             if kind == frames.RESTART and self.loop.running:
                 self._waiting.append(client)
                 return
@@ -169,6 +172,11 @@ class Supervisor:
             self._update(RestartChange.of(value))
         elif kind == frames.PROBE and self.health is not None:
             self.health.probe()
+        elif kind == frames.EXEC:
+            from boxwright.container.supervisor import beside
+
+            identity, words, file = value
+            answer = beside.start(self.loop, self.runner, self.job, identity=identity, words=words, file=file)
         client.send(frames.message(frames.DONE, answer))
 
     # --- the life ------------------------------------------------------------------------------
@@ -306,6 +314,8 @@ class Supervisor:
         self._write_state()
         tell_joined(self.job, self.state, began=True)
         tell(self.job, "start")
+        if job.tty and job.wants and any(job.size):
+            self._tell_size(*job.size)
         if self._restarted:
             tell(self.job, "restart")
         self._restarted = self._stopping = False
@@ -324,6 +334,10 @@ class Supervisor:
         """Begin what is done beside a process that has run for so many seconds."""
         job = self.job
         self._started = _monotonic() - ago
+        if job.oom_files:
+            from boxwright.container.supervisor.oom import Watch
+
+            self._memory = Watch(self.loop, job.oom_files, lambda: tell(self.job, "oom"))
         self._health_status = (self.state.get("Health") or {}).get("Status", "starting")
         if job.health is not None:
             from boxwright.container.supervisor.health import Health
@@ -335,6 +349,7 @@ class Supervisor:
                 directory=job.directory,
                 state=self.state,
                 changed=self._checked,
+                told=self._told_check,
             )
             self.health.begin(ago)
 
@@ -346,9 +361,11 @@ class Supervisor:
             tell(self.job, f"health_status: {status}")
         self._health_status = status
 
+    def _told_check(self, action: str, identity: str, words: str = "", **attributes: str) -> None:
+        tell_exec(self.job, action, identity, words, **attributes)
+
     def _exited(self, status: int) -> None:
-        code = os.waitstatus_to_exitcode(status)
-        code = 128 - code if code < 0 else code
+        code = exit_code(status)
         if self.health is not None:
             self.health.end()
             self.health = None
@@ -361,12 +378,11 @@ class Supervisor:
         if self._stop_timer:
             self.loop.cancel(self._stop_timer)
             self._stop_timer = 0
-        self.state.update(Pid=0, ExitCode=code, FinishedAt=stamp(), OOMKilled=self._out_of_memory())
+        killed = self._memory is not None and self._memory.end()
+        self.state.update(Pid=0, ExitCode=code, FinishedAt=stamp(), OOMKilled=killed)
         self.runner.begin_delete()  # the longest of all that is left to do
-        if self.state["OOMKilled"]:
-            tell(self.job, "oom")
-        tell(self.job, "die", exitCode=str(code), execDuration=str(int(_monotonic() - self._started)))
         tell_joined(self.job, self.state, began=False)
+        tell(self.job, "die", exitCode=str(code), execDuration=str(int(_monotonic() - self._started)))
         if self._stopping:
             tell(self.job, "stop")
         again, self._again = self._again, False
@@ -501,8 +517,8 @@ class Supervisor:
             self._freeze(False)
         return ""
 
-    def _stop(self, number: int, seconds: float, *, again: bool) -> None:
-        self._manual, self._again, self._stopping = True, again, True
+    def _stop(self, number: int, seconds: float, *, again: bool, told: bool) -> None:
+        self._manual, self._again, self._stopping = True, again, told
         if not again:
             self._by_hand()
         if self._restart_timer:
@@ -516,7 +532,7 @@ class Supervisor:
         self._manual = True
         if self.state["Status"] == "paused":
             self._freeze(False)
-        if seconds >= 0 and not self._stop_timer:
+        if seconds >= 0 and number != _SIGKILL and not self._stop_timer:
             self._stop_timer = self.loop.after(seconds, self._kill)
 
     def _by_hand(self) -> None:
@@ -542,6 +558,9 @@ class Supervisor:
             self._entitle(change.name)
             self._job = replace(self.job, attributes={**self.job.attributes, "name": change.name})
 
+    def _tell_size(self, rows: int, columns: int) -> None:
+        tell(self.job, "resize", height=str(rows), width=str(columns))
+
     def _freeze(self, frozen: bool) -> str:
         if not self.pid:
             return "not running"
@@ -552,17 +571,6 @@ class Supervisor:
         self._write_state()
         tell(self.job, "pause" if frozen else "unpause")
         return ""
-
-    def _out_of_memory(self) -> bool:
-        for path in self.job.oom_files:
-            try:
-                with open(path) as file:
-                    for line in file:
-                        if line.startswith("oom_kill ") and line.split()[1] != "0":
-                            return True
-            except OSError:
-                continue
-        return False
 
 
 def _monotonic() -> float:
@@ -583,18 +591,6 @@ def main() -> None:
     try:
         supervisor.loop.run()
     except BaseException as error:
-        _report(supervisor, error)
+        directory = supervisor.job.directory if supervisor._job is not None else ""
+        sys.stderr.write(report(directory, error))
         raise
-
-
-def _report(supervisor: Supervisor, error: BaseException) -> None:
-    """A bug of ours: leave word where `inspect` of the directory finds it; the next command cleans up."""
-    import traceback
-
-    text = "".join(traceback.format_exception(error))
-    if supervisor._job is not None:
-        try:
-            write_file(f"{supervisor.job.directory}/supervisor.err", text.encode())
-        except OSError:
-            pass
-    sys.stderr.write(text)

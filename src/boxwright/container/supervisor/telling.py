@@ -6,7 +6,7 @@ from boxwright.content import journal  # before the job comes, while the command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from boxwright.container.job import Job
@@ -23,16 +23,38 @@ def tell(job: Job, action: str, **attributes: str) -> None:
     )
 
 
+def tell_exec(job: Job, action: str, identity: str, words: str = "", **attributes: str) -> None:
+    """One more process was created, started, has ended ("create", "start", "die")."""
+    action = f"exec_{action}: {words}" if words else f"exec_{action}"
+    tell(job, action, execID=identity, **attributes)
+
+
+def shown(argv: Sequence[str]) -> str:
+    """Words of a process as events show them: a blank follows the first."""
+    return f"{argv[0]} {' '.join(argv[1:])}"
+
+
 def tell_joined(job: Job, state: Mapping[str, Any], *, began: bool) -> None:
-    """What it uses was joined and mounted, or left and unmounted."""
-    for name, endpoint in (state.get("Networks") or {}).items():
+    """What it uses was mounted and joined, or left and unmounted."""
+    if began:
+        _tell_volumes(job, began)
+    joined = [
+        (name, e.get("id", ""), e.get("driver") or "bridge")
+        for name, e in (state.get("Networks") or {}).items()
+    ]
+    for name, identity, kind in joined or job.alone:
         journal.tell(
             job.journal,
             kind="network",
             action="connect" if began else "disconnect",
-            identity=endpoint.get("id", ""),
-            attributes={"container": job.id, "name": name, "type": "bridge"},
+            identity=identity,
+            attributes={"container": job.id, "name": name, "type": kind},
         )
+    if not began:
+        _tell_volumes(job, began)
+
+
+def _tell_volumes(job: Job, began: bool) -> None:
     for name, target, writable in job.volumes:
         words = {"container": job.id, "driver": "local"}
         if began:
