@@ -64,6 +64,8 @@ def commit(
     from boxwright.spec.config import HistoryEntry
     from boxwright.spec.times import rfc3339
 
+    if container.config.rootfs:
+        tree_of(services, container).snapshot_layer(container.id)  # says why it cannot be
     if wish.name:
         services.images_store.checked(wish.name)
     values = apply_changes(image_config(container), wish.changes)

@@ -148,6 +148,7 @@ class ContainerConfig:
     """A container to be. Empty values leave the choice to the image, then to Docker's defaults."""
 
     image: str
+    rootfs: str = ""  # a directory of the host instead of the image, which may be '' then
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] | None = None  # None = the image's; () = none
     name: str = ""

@@ -29,6 +29,7 @@ from boxwright.files.disk import sync_below
 from boxwright.rootfs.root import Root
 from boxwright.runtime.emulation import check_emulation
 from boxwright.spec.digest import DiffID
+from boxwright.spec.platform import host as platform
 from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
@@ -65,10 +66,15 @@ class Creation:
     def __init__(self, services: Services, catalog: ContainerCatalog, config: ContainerConfig) -> None:
         self._services, self._catalog = services, catalog
         # Shorter ones are names that could be pulled: `run b` is no accident of an ID that begins so.
-        self._image = services.images_store.resolve_platform(
-            config.image, config.platform or None, digits=_ID_DIGITS
+        self._image = (
+            None
+            if config.rootfs
+            else services.images_store.resolve_platform(
+                config.image, config.platform or None, digits=_ID_DIGITS
+            )
         )
-        check_emulation(self._image.config.platform)
+        if self._image is not None:
+            check_emulation(self._image.config.platform)
         proxies = hostside.client_proxies(services.settings.docker_config / "config.json", config.env)
         self._config = replace(_on_bridge(config), env=(*proxies, *config.env))
         self._check()
@@ -169,8 +175,9 @@ class Creation:
         """The row of table `containers`, without id and name; volumes are made here. Raises ContainerConfigInvalid."""
         config, image = self._config, self._image
         hostname = self._hostname(identity)
-        image_name = config.image
-        merged = spec.merge_config(image.config.config, config, hostname=hostname, image_name=image_name)
+        image_name = config.image or config.rootfs
+        said = image.config.config if image is not None else {}
+        merged = spec.merge_config(said, config, hostname=hostname, image_name=image_name)
         spec.argv(merged)
         linked = self._links()
         points, anonymous, fill = self._mounts(merged)
@@ -178,8 +185,8 @@ class Creation:
             "config": replace(config, name="").to_json(),
             "merged": merged,
             "image": image_name,
-            "image_id": str(image.image_id),
-            "platform": str(image.config.platform),
+            "image_id": str(image.image_id) if image is not None else "",
+            "platform": str(image.config.platform if image is not None else platform()),
             "mounts": [p.to_json() for p in points],
             "anonymous": anonymous,
             "fill": fill,
@@ -188,8 +195,8 @@ class Creation:
             **({"links": linked} if linked else {}),
         }
         return {
-            "image": str(image.target.digest),
-            "layers": " ".join(map(str, image.layers)),
+            "image": str(image.target.digest) if image is not None else "",
+            "layers": " ".join(map(str, image.layers)) if image is not None else "",
             "created": time.time(),
             "record": record,
         }
@@ -337,10 +344,14 @@ class Creation:
 
     def prepare(self, container: Container) -> None:
         """The writable layer, durably."""
+        if self._config.rootfs:
+            from boxwright.container.hosttree import HostTree
+
+            HostTree(self._config.rootfs)
         snapshots = self._services.snapshots
         snapshots.prepare(container.id, [DiffID.parse(d) for d in container.layers])
         workdir = str(container.merged.get("WorkingDir") or "")
-        if workdir not in ("", "/"):
+        if workdir not in ("", "/") and not self._config.rootfs:
             self._make_workdir(container, workdir)
 
     def _make_workdir(self, container: Container, workdir: str) -> None:

@@ -396,6 +396,8 @@ def inspect(container: Container, *, driver: str, sizes: tuple[int, int] | None 
             "Networks": nets,
         },
     }
+    if container.config.rootfs:
+        out["Rootfs"] = container.config.rootfs
     if sizes is not None:
         out["SizeRw"], out["SizeRootFs"] = sizes
     return out

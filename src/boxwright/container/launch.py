@@ -267,6 +267,9 @@ class Launcher:
     def _prepare(self, mounts: list[dict[str, Any]]) -> None:
         """Make what is mounted on, and what Docker puts into every tree. Raises MountPointInvalid."""
         rootfs = self._container.rootfs
+        if self._config.rootfs:  # it is the host's: only what is mounted on is made
+            MountPoints().prepare(rootfs, mounts, self._announce)
+            return
         with Root.at(rootfs) as root:
             links = hostside.links(root, spec_files())
             self._announce([*links, *hostside.unmarked(root)])

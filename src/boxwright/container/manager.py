@@ -174,7 +174,7 @@ class Containers:
         with self._services.db.write() as sql:
             self._check_name(container.name)
             # From this row on the collector keeps the image and its layers; it must not have been faster.
-            if not self._services.catalog.has(container.target):
+            if container.target and not self._services.catalog.has(container.target):
                 raise NoSuchImage(f"No such image: {container.record['image']}")
             for target in _of_mounts(container, "target_digest"):
                 if not self._services.catalog.has(target):

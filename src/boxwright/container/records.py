@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from boxwright.container.hosttree import HostTree
     from boxwright.image.services import Services
     from boxwright.runtime.oci import Runtime
     from boxwright.snapshot.snapshotter import Snapshotter
@@ -311,7 +312,7 @@ def tell(services: Services, container: Container, action: str, **more: str) -> 
     services.tell("container", action, container.id, {**event_attributes(container), **more})
 
 
-def tree_of(services: Services, container: Container) -> Snapshotter:
+def tree_of(services: Services, container: Container) -> Snapshotter | HostTree:
     """The driver that has the container's tree under its id; what a power cut took of it is made again from the row.
     Raises NoSuchContainer when it was removed meanwhile."""
     from boxwright.spec.digest import DiffID
@@ -319,6 +320,10 @@ def tree_of(services: Services, container: Container) -> Snapshotter:
     with services.db.read() as sql:
         if not sql.execute("SELECT 1 FROM containers WHERE id = ?", (container.id,)).fetchone():
             raise NoSuchContainer(f"No such container: {container.name}")
+    if container.config.rootfs:
+        from boxwright.container.hosttree import HostTree
+
+        return HostTree(container.config.rootfs)
     snapshots = services.snapshots
     snapshots.restore(container.id, [DiffID.parse(d) for d in container.layers])
     return snapshots

@@ -134,7 +134,8 @@ def roots_besides_steps(db: Database, holdings: Iterable[Holding]) -> set[Node]:
         for (target,) in sql.execute("SELECT target FROM images UNION SELECT target FROM names"):
             found.add((_BLOB, target))
     for holding in holdings:
-        found.add((_BLOB, holding.target))
+        if holding.target:  # one whose tree is the host's has none
+            found.add((_BLOB, holding.target))
         found.update((_LAYER, diff_id) for diff_id in holding.layers)
     found.update((_BLOB, ref) for ref in held(db, "blob"))
     found.update((_LAYER, ref) for ref in held(db, "layer"))

@@ -240,7 +240,7 @@ class Surveyor:
         return {prefix + n: self._sizes.of(folder / n) for n in names}
 
     def _reached(self, targets: Iterable[str]) -> set[tuple[str, str]]:
-        return mark([("blob", target) for target in targets], self._reach)
+        return mark([("blob", target) for target in targets if target], self._reach)
 
     def _volumes(self) -> list[VolumeUsage]:
         return [

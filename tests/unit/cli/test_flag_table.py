@@ -264,6 +264,7 @@ RUN = {
     "--read-only": None,
     "--restart": "always",
     "--rm": None,
+    "--rootfs": None,
     "--runtime": "runc",
     "--security-opt": "no-new-privileges",
     "--shm-size": "1m",

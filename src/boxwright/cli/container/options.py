@@ -146,6 +146,11 @@ _SWITCHES = (
     ("-q", "--quiet", "Suppress the pull output"),
     ("", "--read-only", "Mount the container's root filesystem as read only"),
     ("", "--rm", "Automatically remove the container and its associated anonymous volumes when it exits"),
+    (
+        "",
+        "--rootfs",
+        "IMAGE is a directory of the host, which becomes the container's tree (as podman has it)",
+    ),
     ("-t", "--tty", "Allocate a pseudo-TTY"),
     ("", "--use-api-socket", "==SUPPRESS=="),
 )
@@ -267,6 +272,7 @@ def read(ctx: Context, args: Namespace) -> ContainerConfig:
         attach = (*(("stdin",) if args.interactive else ()), "stdout", "stderr")
     return ContainerConfig(
         image=args.image,
+        rootfs=os.path.abspath(args.image) if args.rootfs else "",
         command=tuple(args.command),
         entrypoint=entrypoint,
         name=args.name,

@@ -114,7 +114,7 @@ def make(ctx: Context, args: Namespace, config: ContainerConfig) -> Container:
         ctx.warn(sentence)
     cidfile = _cidfile(args.cidfile)
     try:
-        if config.pull == "always":
+        if config.pull == "always" and not config.rootfs:
             pull(ctx, config.image, config.platform, quiet=args.quiet)
         try:
             container = ctx.engine.containers.create(config)
