@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from boxwright.build.context import watched
 from boxwright.build.context.cache import DigestCache, is_racy
 from boxwright.build.context.local import ContextChanged, ContextMissing, LocalContext
 from boxwright.build.context.looks import KEY, stat_key
@@ -597,6 +598,49 @@ def test_changes_during_the_build_are_noticed(tree: Path, change: Change) -> Non
             context.open(node)
         with pytest.raises(ContextChanged):
             context.digest(node)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_large_file_that_is_written_while_it_is_read(tmp_path: Path, known: bool) -> None:
+    file = tmp_path / "context/large"
+    file.parent.mkdir()
+    file.write_bytes(bytes(2 << 20))
+    os.utime(file, (OLD, OLD))
+    with LocalContext(file.parent, cache=tmp_path / "cache") as context:
+        node = context.lstat("large")
+        assert node is not None
+        if known:
+            context.digest(node)
+        stream = context.open(node)
+        assert not isinstance(stream, bytes)
+        assert stream.read(1 << 20) == bytes(1 << 20)
+        with file.open("r+b") as written:
+            written.seek(1 << 20)
+            written.write(b"new")
+        stream.read()
+        with pytest.raises(ContextChanged, match="'large' of the build context changed"):
+            stream.close()
+        assert stream.closed
+
+
+def test_a_large_file_that_is_written_within_a_tick_of_the_clock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a file system whose times do not show it."""
+    file = tmp_path / "large"
+    file.write_bytes(bytes(2 << 20))
+    with LocalContext(tmp_path) as context:
+        node = context.lstat("large")
+        assert node is not None
+        context.digest(node)
+        monkeypatch.setattr(watched, "stat_key", lambda status: node.key)
+        monkeypatch.setattr(watched, "was_racy", lambda key, read_at: True)
+        with context.open(node) as stream:  # type: ignore[union-attr]
+            assert stream.read() == bytes(2 << 20)
+        stream = context.open(node)  # type: ignore[assignment]
+        file.write_bytes(b"new" + bytes((2 << 20) - 3))
+        with pytest.raises(ContextChanged):
+            stream.close()
 
 
 def test_a_link_swapped_in_leads_nowhere(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

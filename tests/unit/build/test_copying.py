@@ -16,6 +16,7 @@ from boxwright import Engine
 from boxwright.build.fields import RequestInvalid
 from boxwright.build.ops.context import EPOCH
 from boxwright.build.request import BuildFailed
+from boxwright.layer.write import TarBuilder
 
 
 @pytest.fixture
@@ -502,6 +503,32 @@ def test_a_file_that_changes_while_it_is_copied(
         build(engine, context, "FROM scratch\nCOPY . /\n")
     monkeypatch.undo()
     assert "a" in build(engine, context, "FROM scratch\nCOPY . /\n")
+
+
+def test_a_large_file_that_is_written_while_it_is_copied(
+    engine: Engine, context: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its digest is known of an earlier build: no result stands under it that has other bytes."""
+    large = context / "large"
+    large.write_bytes(bytes(3 << 20))
+    os.utime(large, (1_600_000_000, 1_600_000_000))
+    build(engine, context, "FROM scratch\nCOPY large /first\n")
+    old = TarBuilder.content_stream
+
+    def written(self: TarBuilder, stream: Any, size: int, path: str) -> None:
+        with large.open("r+b") as file:
+            file.seek(2 << 20)
+            file.write(b"new")
+        old(self, stream, size, path)
+
+    monkeypatch.setattr(TarBuilder, "content_stream", written)
+    with pytest.raises(BuildFailed, match="changed while it was"):
+        build(engine, context, "FROM scratch\nCOPY large /second\n")
+    monkeypatch.undo()
+    large.write_bytes(bytes(3 << 20))
+    build(engine, context, "FROM scratch\nCOPY large /second\n")
+    [layer] = engine.services.images_store.resolve_platform("out").layers
+    assert b"new" not in engine.services.layers.get(layer).tar_path.read_bytes()
 
 
 def test_outputs(engine: Engine, context: Path, tmp_path: Path) -> None:

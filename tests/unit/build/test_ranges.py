@@ -147,6 +147,32 @@ def test_only_what_changed_is_opened(
     assert not any(path.startswith("many/") or path == "m/a" for path in opened)
 
 
+def test_a_file_that_changes_once_its_directory_was_listed(
+    engines: tuple[Engine, Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The range has the bytes that were listed, which are those that the result is known by; the next build sees the
+    change."""
+    warm, cold = engines
+    top = tmp_path / "context"
+    fill(top)
+    age(top)
+    text = "FROM base\nCOPY . /app\n"
+    layers(warm, top, text)
+    (top / "a").write_text("changed")
+    listed = layers(cold, top, text)
+    plain = LayerWriter.append_range
+
+    def append_range(self: LayerWriter, source: int, start: int, files: Any) -> None:
+        (top / "many/07").write_text("too late")
+        plain(self, source, start, files)
+
+    monkeypatch.setattr(LayerWriter, "append_range", append_range)
+    assert layers(warm, top, text) == listed
+    assert (top / "many/07").read_text() == "too late"
+    monkeypatch.undo()
+    assert layers(warm, top, text) == layers(cold, top, text) != listed
+
+
 def test_a_layer_that_went_is_not_missed(
     engines: tuple[Engine, Engine], tmp_path: Path, taken: list[int]
 ) -> None:

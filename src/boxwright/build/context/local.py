@@ -8,6 +8,7 @@ resolved inside the directory, by descriptor: a link cannot lead out of it, what
 from __future__ import annotations
 
 import errno
+import io
 import marshal
 import os
 import stat
@@ -26,6 +27,7 @@ from boxwright.build.context.looks import KEY, NO_XATTRS, look, stat_key
 from boxwright.build.context.node import CHUNK, EMPTY, TYPES, LocalNode, hash_file, read_xattrs, umask_of
 from boxwright.build.context.placed import Placed
 from boxwright.build.context.tree import SourceSet, resolve_in, select
+from boxwright.build.context.watched import WatchedFile
 from boxwright.build.dockerfile.ignore import NOTHING, IgnoreMatcher
 from boxwright.errors import Conflict, Invalid, NotFound
 from boxwright.rootfs.root import Root
@@ -168,8 +170,9 @@ class LocalContext:
                 stack.pop()
 
     def open(self, node: TreeNode) -> BinaryIO | bytes:
-        """The content of a file, which is still the one that was listed (and, when small, hashed). The digest of a
-        small file whose content was not known yet is known afterwards.
+        """The content of a file, which is still the one that was listed (and hashed); of a large one that is known
+        when the stream is closed, which raises ContextChanged. The digest of a small file whose content was not known
+        yet is known afterwards.
 
         Raises ContextChanged, ContextUnreadable.
         """
@@ -179,7 +182,7 @@ class LocalContext:
             return b""
         if node.size >= CHUNK:
             with self._lock:
-                return os.fdopen(self._open(node), "rb")
+                return io.BufferedReader(WatchedFile(self._open(node), node, self._changed(node.path)))
         read_at = time.time_ns()
         data, status, xattrs = self._small(node, attributes=not content)
         if not content:
