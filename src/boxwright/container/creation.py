@@ -24,6 +24,7 @@ from boxwright.container.options import (
     parse_signal,
 )
 from boxwright.container.records import Container, MountPoint
+from boxwright.container.shipments import check as check_log
 from boxwright.errors import Unsupported
 from boxwright.files.disk import sync_below
 from boxwright.rootfs.root import Root
@@ -40,23 +41,6 @@ if TYPE_CHECKING:
     from boxwright.image.services import Services
 
 _HOSTNAME = 64  # bytes: __NEW_UTS_LEN
-_LOG_DRIVERS = ("", "json-file", "local", "none")
-_LOG_OPTIONS = frozenset(
-    (
-        "max-size",
-        "max-file",
-        "mode",
-        "max-buffer-size",
-        "labels",
-        "labels-regex",
-        "env",
-        "env-regex",
-        "tag",
-        "compress",
-    )
-)
-
-
 _ID_DIGITS = 4  # of an image ID, as containerd's image service has it
 
 
@@ -83,22 +67,7 @@ class Creation:
         config = self._config
         if config.auto_remove and config.restart.name not in ("no", ""):
             raise ContainerConfigInvalid("conflicting options: cannot specify both --restart and --rm")
-        if config.log_driver not in _LOG_DRIVERS:
-            raise ContainerConfigInvalid(
-                f"logger: no log driver named '{config.log_driver}' is registered",
-                hint="known are json-file, local and none",
-            )
-        for key, value in config.log_opts.items():
-            if key not in _LOG_OPTIONS:
-                raise ContainerConfigInvalid(
-                    f"unknown log opt '{key}' for {config.log_driver or 'json-file'} log driver"
-                )
-            if key == "max-file" and not (value.isdecimal() and int(value) > 0):
-                raise ContainerConfigInvalid("max-file cannot be less than 1")
-            if key == "max-size" and value != "-1":
-                from boxwright.spec.units import parse_size
-
-                parse_size(value)
+        check_log(config.log_driver, config.log_opts)
         if config.stop_signal:
             parse_signal(config.stop_signal)
         if config.workdir and not config.workdir.startswith("/"):

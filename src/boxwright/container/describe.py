@@ -364,7 +364,9 @@ def inspect(container: Container, *, driver: str, sizes: tuple[int, int] | None 
         "ResolvConfPath": str(directory / "resolv.conf"),
         "HostnamePath": str(directory / "hostname"),
         "HostsPath": str(directory / "hosts"),
-        "LogPath": "" if container.config.log_driver == "none" else str(container.log_path),
+        "LogPath": str(container.log_path)
+        if container.config.log_driver in ("", "json-file", "local")
+        else "",
         "Name": f"/{container.name}",
         "RestartCount": container.state.restart_count,
         "Driver": driver,

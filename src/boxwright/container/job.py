@@ -16,18 +16,48 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShippingPlan:
+    """A log server: `driver` is journald, syslog, gelf or fluentd, `scheme` how it is reached at `host` (a path for
+    unix; '' = the local one) and `port`. `facts` are what the driver tells of the container, `extra` its labels and
+    variables that were asked for, `options` the driver's own. A `buffer` of 0 bytes lets the container wait."""
+
+    driver: str
+    scheme: str
+    host: str
+    port: int
+    tag: str
+    facts: Mapping[str, str]
+    extra: Mapping[str, str]
+    options: Mapping[str, str]
+    buffer: int = 0
+
+    @classmethod
+    def of(cls, said: Sequence[Any]) -> ShippingPlan:
+        """From `plain`."""
+        return made(cls, said)
+
+    @property
+    def datagrams(self) -> bool:
+        """Whether a message may be lost on its way, so that it is sent once."""
+        return self.scheme in ("udp", "unixgram")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogPlan:
-    """Where output is logged ('' = nowhere). A `max_size` of 0 bytes never rotates; `max_files` counts the current
-    one."""
+    """Where output is logged ('' = nowhere). A `max_size` of 0 bytes never rotates; `max_files` counts the current one,
+    and `compress` the others but the newest. `attributes` are in each entry; `shipping` is a server's."""
 
     path: str
     max_size: int = 0
     max_files: int = 1
+    compress: bool = False
+    attributes: tuple[tuple[str, str], ...] = ()
+    shipping: ShippingPlan | None = None
 
     @classmethod
     def of(cls, said: Sequence[Any]) -> LogPlan:
         """From `plain`."""
-        return made(cls, said)
+        return made(cls, said, shipping=optional(ShippingPlan.of))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

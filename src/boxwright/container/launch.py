@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from boxwright.container import endpoints, frames, hostside, spec
-from boxwright.container.job import HealthPlan, Job, LogPlan
+from boxwright.container.job import HealthPlan, Job
 from boxwright.container.options import OptionInvalid, parse_signal
 from boxwright.container.records import (
     Container,
@@ -22,9 +22,10 @@ from boxwright.container.records import (
 )
 from boxwright.container.remains import clean_up, dns_directory, keep_job, policy
 from boxwright.container.session import Session, interpreter
+from boxwright.container.shipments import plan_of
 from boxwright.container.sources import Sources
 from boxwright.container.supervisor.mounted import take_down
-from boxwright.errors import BoxwrightError, NotFound, Unsupported
+from boxwright.errors import BoxwrightError, NotFound, Unavailable, Unsupported
 from boxwright.files.places import Places
 from boxwright.network import files
 from boxwright.network.plan import Endpoint, NameServer, NetworkPlan, plain, with_ways_out
@@ -35,7 +36,6 @@ from boxwright.runtime import trust
 from boxwright.runtime.adapt import adapt
 from boxwright.runtime.confinement import confine
 from boxwright.runtime.host import Host, host
-from boxwright.spec.units import parse_size
 from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
@@ -138,6 +138,10 @@ class Launcher:
             )
             error = translate(message, self._runtime.name, self._container.command[0])
             return type(error)(f"failed to create task for container: {error}", hint=error.hint)
+        if value["stage"] == "log":
+            return Unavailable(
+                f"failed to create task for container: failed to initialize logging driver: {value['message']}"
+            )
         return Unsupported(f"cannot set up the container: {value['message']}")
 
     # --- the job -------------------------------------------------------------------------------
@@ -183,7 +187,7 @@ class Launcher:
             open_stdin=config.stdin,
             stdin_once=bool(container.merged["StdinOnce"]),
             size=size or (0, 0),
-            log=self._log(),
+            log=plan_of(container),
             restart=policy(container),
             health=self._health(facts),
             network=plan,
@@ -308,16 +312,6 @@ class Launcher:
             settings.trust_host_ca,
             settings.host_ca_bundle,
             named=settings.host_ca_named,
-        )
-
-    def _log(self) -> LogPlan:
-        driver, options = self._config.log_driver or "json-file", self._config.log_opts
-        local = driver == "local"
-        size = options.get("max-size", "20m" if local else "0")
-        return LogPlan(
-            path="" if driver == "none" else str(self._container.log_path),
-            max_size=0 if size == "-1" else parse_size(size),
-            max_files=int(options.get("max-file", "5" if local else "1")),
         )
 
     def _health(self, facts: spec.ContainerFacts) -> HealthPlan | None:

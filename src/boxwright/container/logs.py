@@ -16,7 +16,13 @@ from boxwright.errors import Unsupported
 from boxwright.spec.hints import NamedTuple
 from boxwright.spec.times import unix_seconds
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _BLOCK = 1 << 18
+_MOST_FILES = 1000
+_ATTEMPTS = 1000
 _POLL = 0.05  # seconds between looks at a log that is followed
 
 
@@ -30,11 +36,13 @@ class LogsUnreadable(Unsupported):
 
 
 class LogEntry(NamedTuple):
-    """One line, or a piece of a long one. `stream` is stdout or stderr."""
+    """One line, or a piece of a long one. `stream` is stdout or stderr; `details` are labels and variables that the
+    log was told to keep, as URLs have them."""
 
     time: str
     stream: str
     text: str
+    details: str = ""
 
 
 def read(
@@ -46,16 +54,17 @@ def read(
     follow: bool = False,
 ) -> Iterator[LogEntry]:
     """Entries, oldest first; `tail` -1 = all. With `follow`, until the container ends. Raises LogsUnreadable."""
-    paths = _readable(container)
-    reader = _Reader(container.log_path)
-    for line in _last(paths, tail) if tail >= 0 else _whole(paths, reader):
+    files = _readable(container)
+    reader = _Reader(container.log_path, files)
+    ends = [os.fstat(fd).st_size for fd in files]  # what comes meanwhile is what follows
+    for line in _last(files, ends, tail) if tail >= 0 else reader.lines():
         entry = _entry(line)
         if entry is not None and _within(entry, since, until):
             yield entry
     if not follow:
         return
     if tail >= 0:
-        reader.skip(paths)
+        reader.skip(ends)
     for line in reader.follow(lambda: container.refresh().active and container.state.supervised, until):
         entry = _entry(line)
         if entry is not None and _within(entry, since, None):
@@ -67,10 +76,7 @@ def read(
 def texts(container: Container, *, follow: bool = False) -> Iterator[tuple[str, str]]:
     """All that `read` reads, oldest first, as (stdout or stderr, what was written there) in pieces of many lines,
     which takes a tenth of the time. Raises LogsUnreadable."""
-    paths = _readable(container)
-    reader = _Reader(container.log_path)
-    for path in paths[:-1]:
-        yield from _pieces(_Reader(path))
+    reader = _Reader(container.log_path, _readable(container))
     yield from _pieces(reader)
     if follow:
         for line in reader.follow(lambda: container.refresh().active and container.state.supervised, None):
@@ -78,10 +84,12 @@ def texts(container: Container, *, follow: bool = False) -> Iterator[tuple[str, 
                 yield entry.stream, entry.text
 
 
-def _readable(container: Container) -> list[Path]:
-    if container.config.log_driver == "none":
+def _readable(container: Container) -> list[int]:
+    cached = container.config.log_opts.get("cache-disabled", "").lower() not in ("1", "t", "true")
+    driver = container.config.log_driver
+    if driver == "none" or (driver not in ("", "json-file", "local") and not cached):
         raise LogsUnreadable("configured logging driver does not support reading")
-    return _files(container.log_path)
+    return _opened(container.log_path)
 
 
 def _pieces(reader: _Reader) -> Iterator[tuple[str, str]]:
@@ -107,23 +115,95 @@ def _joined(block: bytes) -> list[tuple[str, str]]:
     ]
 
 
-def _files(path: Path) -> list[Path]:
-    """Oldest first."""
-    found = [path] if path.exists() else []
-    number = 1
-    while (older := path.with_name(f"{path.name}.{number}")).exists():
-        found.insert(0, older)
-        number += 1
-    return found
+def _opened(path: Path, until: tuple[int, int] | None = None) -> list[int]:
+    """Descriptors of the files of a log, oldest first; with `until`, a file's device and inode, those after it alone.
+
+    A log that is turned meanwhile is looked at again; none are found when it is turned all the time."""
+    for _ in range(_ATTEMPTS):
+        found, met = _walked(path, until)
+        if met == _identity(path):
+            return found
+        for fd in found:
+            os.close(fd)
+    return []
+
+
+def _walked(path: Path, until: tuple[int, int] | None) -> tuple[list[int], tuple[int, int] | None]:
+    """The same, and which file was the newest."""
+    found: dict[tuple[int, int], int] = {}
+    newest = _identity(path)
+    missing = 0
+    for number in range(_MOST_FILES):
+        name = path.with_name(f"{path.name}.{number}") if number else path
+        fd = _open(name)
+        if fd < 0 and number and until is None:
+            fd = _unpacked(name.with_name(f"{name.name}.gz"))
+        # While all get their next names, one name in the row is free, and a file may be met again.
+        missing = missing + 1 if fd < 0 else 0
+        if missing > 1:
+            break
+        if fd < 0:
+            continue
+        info = os.fstat(fd)
+        which = (info.st_dev, info.st_ino)
+        if which == until or which in found:
+            os.close(fd)
+            if which == until:
+                break
+        else:
+            found[which] = fd
+    return list(found.values())[::-1], newest
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        info = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return info.st_dev, info.st_ino
+
+
+def _open(path: Path) -> int:
+    """-1 when it is not there."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return -1
+
+
+def _unpacked(path: Path) -> int:
+    """A compressed file, as one in memory; -1 when it is not there."""
+    import zlib
+
+    packed = _open(path)
+    if packed < 0:
+        return -1
+    fd = os.memfd_create("log", os.MFD_CLOEXEC)
+    unpacker = zlib.decompressobj(wbits=31)
+    with open(packed, "rb") as source, open(fd, "wb", closefd=False) as target:
+        try:
+            while data := source.read(_BLOCK):
+                target.write(unpacker.decompress(data))
+        except zlib.error:  # torn by a crash: what was before is shown
+            pass
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
 
 
 def _entry(line: bytes) -> LogEntry | None:
     try:
         value = json.loads(line)
-        entry = LogEntry(value["time"], value["stream"], value["log"])
+        details = _details(value["attrs"]) if "attrs" in value else ""
+        entry = LogEntry(value["time"], value["stream"], value["log"], details)
         return entry if entry.stream in ("stdout", "stderr") else None
     except (ValueError, KeyError, TypeError):  # torn by a full disk or a crash
         return None
+
+
+def _details(attributes: Any) -> str:
+    from urllib.parse import quote_plus
+
+    return ",".join(f"{quote_plus(k)}={quote_plus(v)}" for k, v in sorted(attributes.items()))
 
 
 def _within(entry: LogEntry, since: float | None, until: float | None) -> bool:
@@ -133,26 +213,17 @@ def _within(entry: LogEntry, since: float | None, until: float | None) -> bool:
     return (since is None or moment >= since) and (until is None or moment <= until)
 
 
-def _whole(paths: list[Path], reader: _Reader) -> Iterator[bytes]:
-    for path in paths[:-1]:
-        with open(path, "rb") as file:
-            yield from file
-    yield from reader.lines()
-
-
-def _last(paths: list[Path], count: int) -> list[bytes]:
+def _last(files: list[int], ends: list[int], count: int) -> list[bytes]:
     """The last lines over all files, read from their ends."""
     found: list[bytes] = []
-    for path in reversed(paths):
+    for fd, end in zip(reversed(files), reversed(ends), strict=True):
         if len(found) >= count:
             break
-        with open(path, "rb") as file:
-            found = _tail(file.fileno(), count - len(found)) + found
+        found = _tail(fd, end, count - len(found)) + found
     return found
 
 
-def _tail(fd: int, count: int) -> list[bytes]:
-    at = os.fstat(fd).st_size
+def _tail(fd: int, at: int, count: int) -> list[bytes]:
     data = b""
     while at > 0 and data.count(b"\n") <= count:
         size = min(_BLOCK, at)
@@ -163,39 +234,35 @@ def _tail(fd: int, count: int) -> list[bytes]:
 
 
 class _Reader:
-    """The current file and its successors."""
+    """The files of a log and those that come after them; `files` are open, oldest first."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._fd = -1
+    def __init__(self, path: Path, files: list[int]) -> None:
+        self._path, self._files = path, files
         self._rest = b""
 
     def __del__(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
+        for fd in self._files:
+            os.close(fd)
 
-    def _open(self) -> bool:
-        if self._fd < 0:
-            try:
-                self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return False
-        return True
-
-    def skip(self, paths: list[Path]) -> None:
-        """Begin at the end."""
-        if paths and self._open():
-            os.lseek(self._fd, 0, os.SEEK_END)
+    def skip(self, ends: list[int]) -> None:
+        """Begin at these places of the files."""
+        for fd, end in zip(self._files, ends, strict=True):
+            os.lseek(fd, end, os.SEEK_SET)
 
     def blocks(self) -> Iterator[bytes]:
         """The output so far, in whole lines."""
-        while self._open() and (data := os.read(self._fd, _BLOCK)):
-            whole, end, rest = data.rpartition(b"\n")
-            if not end:
-                self._rest += rest
-                continue
-            yield self._rest + whole + end
-            self._rest = rest
+        while self._files:
+            while data := os.read(self._files[0], _BLOCK):
+                whole, end, rest = data.rpartition(b"\n")
+                if not end:
+                    self._rest += rest
+                    continue
+                yield self._rest + whole + end
+                self._rest = rest
+            if len(self._files) == 1:
+                return
+            os.close(self._files.pop(0))
+            self._rest = b""
 
     def lines(self) -> Iterator[bytes]:
         """The same, line by line."""
@@ -207,22 +274,15 @@ class _Reader:
         while True:
             living = alive()
             yield from self.lines()
-            if self._rotated():
+            if self._turned():  # the file that was read may have grown until then
                 continue
             if not living or (until is not None and time.time() > until):
                 return
             time.sleep(_POLL)
 
-    def _rotated(self) -> bool:
-        if self._fd < 0:
-            return False
-        try:
-            info = os.stat(self._path)
-        except FileNotFoundError:
-            return False
-        own = os.fstat(self._fd)
-        if (info.st_dev, info.st_ino) == (own.st_dev, own.st_ino):
-            return False
-        os.close(self._fd)
-        self._fd, self._rest = -1, b""
-        return True
+    def _turned(self) -> bool:
+        """Whether there are newer files."""
+        own = os.fstat(self._files[0]) if self._files else None
+        newer = _opened(self._path, until=(own.st_dev, own.st_ino) if own is not None else (0, 0))
+        self._files += newer
+        return bool(newer)

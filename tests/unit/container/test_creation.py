@@ -143,7 +143,7 @@ def test_proxies_of_dockers_configuration_are_in_the_environment(
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"auto_remove": True, "restart": RestartPolicy("always")}, "cannot specify both --restart and --rm"),
-    ({"log_driver": "syslog"}, "no log driver named 'syslog'"),
+    ({"log_driver": "splunk"}, 'plugin "splunk" not found'),
     ({"log_opts": {"max-sise": "1"}}, "unknown log opt 'max-sise' for json-file"),
     ({"log_opts": {"max-file": "0"}}, "max-file cannot be less than 1"),
     ({"log_opts": {"max-size": "much"}}, "much"),

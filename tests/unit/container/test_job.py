@@ -192,6 +192,7 @@ def test_the_supervisor_starts_light() -> None:
             for name in (
                 "health",
                 "light",
+                "lines",
                 "logfile",
                 "loop",
                 "main",

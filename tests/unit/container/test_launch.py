@@ -13,6 +13,7 @@ from boxwright.container.endpoints import bound, names_of
 from boxwright.container.job import LogPlan
 from boxwright.container.launch import Launcher, stop_plan
 from boxwright.container.records import Container, State, WrongState, save_state
+from boxwright.container.shipments import plan_of
 from boxwright.network.networks import NetworkConfig, Networks
 from boxwright.network.plan import Port
 from boxwright.network.ports import PortTaken
@@ -61,11 +62,13 @@ def test_a_log_is_as_large_as_docker_has_it(
 ) -> None:
     start = Start(few, log_driver=driver, log_opts=options)
     path = str(start.box.log_path)
-    assert start.launcher._log() == LogPlan(path=path, max_size=size, max_files=files)
+    assert plan_of(start.box) == LogPlan(
+        path=path, max_size=size, max_files=files, compress=driver == "local"
+    )
 
 
 def test_without_a_log_there_is_no_file(few: Few) -> None:
-    assert Start(few, log_driver="none").launcher._log().path == ""
+    assert plan_of(Start(few, log_driver="none").box).path == ""
 
 
 def facts() -> Any:

@@ -66,7 +66,7 @@ def logs(ctx: Context, args: Namespace) -> int:
         for entry in read(container, tail=tail, since=since, until=until, follow=args.follow):
             target = targets[entry.stream]
             # Where Docker shows what --log-opt labels and env added; the loggers here keep nothing of the kind.
-            text = f" {entry.text}" if args.details else entry.text
+            text = f"{entry.details} {entry.text}" if args.details else entry.text
             target.write(f"{entry.time} {text}" if args.timestamps else text)
             if args.follow:
                 target.flush()

@@ -12,11 +12,13 @@ from __future__ import annotations
 import os
 import select
 import sys
+import time
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
 
 from boxwright.container import frames
 from boxwright.container.job import Job, RestartChange
 from boxwright.container.supervisor.light import entitle, identity_of, report, write_file
+from boxwright.container.supervisor.lines import Unreachable
 from boxwright.container.supervisor.logfile import LogFile
 from boxwright.container.supervisor.loop import Client, Loop
 from boxwright.container.supervisor.runner import Runner, StartFailed, accept
@@ -125,7 +127,7 @@ class Supervisor:
             self._drained()
 
     def _drained(self) -> None:
-        if self.streams is not None and not any(c.lagging for c in self.clients):
+        if self.streams is not None and not self.log.lagging and not any(c.lagging for c in self.clients):
             self.streams.resume()
 
     def _frame(self, client: Client, kind: int, body: bytes) -> None:
@@ -186,7 +188,7 @@ class Supervisor:
         self.runner = Runner(job)
         self.state = job.state
         self.state["Supervisor"] = identity_of(os.getpid())
-        self.log = LogFile(job.log.path, job.log.max_size, job.log.max_files)
+        self.log = LogFile.of(job.log)
         self._entitle(job.name)
         if job.shares:
             from boxwright.container.supervisor.mounted import MountShare
@@ -202,12 +204,15 @@ class Supervisor:
             self._take()
             self.state["Unfinished"] = True
             self._write_state()  # from here on there may be something to take away
+            self.log.ship(job.log, self.loop, self._drained)
             self._listen()
             if job.network is not None:
                 self._join(job.network)
             self._start()
         except StartFailed as error:
             self._fail("runtime", error.log.decode("utf-8", "replace"))
+        except Unreachable as error:
+            self._fail("log", str(error))
         except OSError as error:
             self._fail(
                 "setup",
@@ -239,6 +244,7 @@ class Supervisor:
             if identity_of(pid) != job.state["Process"]:
                 raise ProcessLookupError(3, "No such process")
             self._take()
+            self.log.ship(job.log, self.loop, self._drained, patient=True)
             self._listen()
             if job.network is not None:
                 self._join(job.network, held_by=pid)
@@ -333,7 +339,7 @@ class Supervisor:
     def _attend(self, ago: float = 0.0) -> None:
         """Begin what is done beside a process that has run for so many seconds."""
         job = self.job
-        self._started = _monotonic() - ago
+        self._started = time.monotonic() - ago
         if job.oom_files:
             from boxwright.container.supervisor.oom import Watch
 
@@ -382,7 +388,7 @@ class Supervisor:
         self.state.update(Pid=0, ExitCode=code, FinishedAt=stamp(), OOMKilled=killed)
         self.runner.begin_delete()  # the longest of all that is left to do
         tell_joined(self.job, self.state, began=False)
-        tell(self.job, "die", exitCode=str(code), execDuration=str(int(_monotonic() - self._started)))
+        tell(self.job, "die", exitCode=str(code), execDuration=str(int(time.monotonic() - self._started)))
         if self._stopping:
             tell(self.job, "stop")
         again, self._again = self._again, False
@@ -398,7 +404,7 @@ class Supervisor:
     def _later(self, delay: float | None, *, counts: bool) -> None:
         """Restart after the policy's delay, or after `delay`."""
         if delay is None:
-            if _monotonic() - self._started > _SETTLED:
+            if time.monotonic() - self._started > _SETTLED:
                 self._delay = _FIRST_DELAY
             delay, self._delay = self._delay, min(self._delay * 2, _LAST_DELAY)
         self.state["Status"] = "restarting"
@@ -571,12 +577,6 @@ class Supervisor:
         self._write_state()
         tell(self.job, "pause" if frozen else "unpause")
         return ""
-
-
-def _monotonic() -> float:
-    import time
-
-    return time.monotonic()
 
 
 def main() -> None:

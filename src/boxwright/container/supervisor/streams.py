@@ -135,16 +135,22 @@ class Streams:
             self._begun.add(stream)
             data = docker_line(data)
         self._log.write(stream, data)
+        if self._log.lagging:
+            self._throttle()
         want = frames.WANT_STDOUT if stream == 1 else frames.WANT_STDERR
         body = frames.frame(stream, data)
         for client in list(self._clients):
             if client.wants & want:
                 client.send(body)
-                if client.lagging and not self._throttled:
-                    self._throttled = True
-                    for output in self._outputs:
-                        self._watch(output)
+                if client.lagging:
+                    self._throttle()
         return True
+
+    def _throttle(self) -> None:
+        if not self._throttled:
+            self._throttled = True
+            for output in self._outputs:
+                self._watch(output)
 
     def drain(self) -> None:
         """The process is gone: take what is left in the pipes."""

@@ -1,0 +1,389 @@
+"""Log drivers: options, tags, and lines that reach servers of the test's own."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from boxwright.container import shipments
+from boxwright.container.job import ShippingPlan
+from boxwright.container.shipments import LogOptionInvalid, check, plan_of, rendered
+from boxwright.container.supervisor import shipping
+from boxwright.container.supervisor.lines import Unreachable
+from boxwright.container.supervisor.logfile import LogFile
+from boxwright.container.supervisor.shipping import Shipping
+from boxwright.spec.values import replace
+
+GELF = {"gelf-address": "udp://127.0.0.1:9"}
+
+
+@pytest.mark.parametrize(
+    ("driver", "options", "message"),
+    [
+        ("nope", {}, 'error looking up logging plugin nope: plugin "nope" not found'),
+        ("none", {"foo": "bar"}, "invalid logging opts for driver none"),
+        ("json-file", {"foo": "bar"}, "unknown log opt 'foo' for json-file log driver"),
+        ("local", {"labels": "a"}, "unknown log opt 'labels' for log driver local"),
+        ("syslog", {"foo": "bar"}, "unknown log opt 'foo' for syslog log driver"),
+        ("gelf", {**GELF, "foo": "bar"}, 'unknown log opt "foo" for gelf log driver'),
+        ("json-file", {"mode": "foo"}, "logger: logging mode not supported: foo"),
+        (
+            "json-file",
+            {"max-buffer-size": "1m"},
+            "max-buffer-size option is only supported with 'mode=non-blocking'",
+        ),
+        ("json-file", {"max-file": "0"}, "max-file cannot be less than 1"),
+        ("json-file", {"compress": "true"}, "compress cannot be true when max-file is less than 2"),
+        ("json-file", {"labels-regex": "("}, "error parsing regexp"),
+        ("json-file", {"tag": "{{.Nope}}"}, "can't evaluate field Nope in type"),
+        ("json-file", {"tag": "{{upper .Name}}"}, "invalid tag"),
+        ("syslog", {"tag": "a\nb"}, "invalid tag"),
+        ("syslog", {"syslog-format": "foo"}, "Invalid syslog format"),
+        ("syslog", {"syslog-facility": "nope"}, "invalid syslog facility"),
+        ("syslog", {"syslog-facility": "24"}, "invalid syslog facility"),
+        ("syslog", {"syslog-address": "foo"}, "unsupported scheme: ''"),
+        ("syslog", {"syslog-address": "http://x"}, "unsupported scheme: 'http'"),
+        ("syslog", {"syslog-address": "unix://../x"}, "a path is wanted"),
+        ("syslog", {"syslog-address": "udp://a b:1"}, "a host and a port are wanted"),
+        ("syslog", {"syslog-address": "udp://a:99999"}, "a host and a port are wanted"),
+        ("syslog", {"cache-disabled": "x"}, "invalid value for option cache-disabled: x"),
+        ("gelf", {}, "gelf-address is a required parameter"),
+        ("gelf", {"gelf-address": "http://x:1"}, "gelf: endpoint needs to be TCP or UDP"),
+        (
+            "gelf",
+            {"gelf-address": "udp://127.0.0.1"},
+            "gelf: please provide gelf-address as proto://host:port",
+        ),
+        (
+            "gelf",
+            {**GELF, "gelf-compression-type": "bz"},
+            'unknown value "bz" for log opt "gelf-compression-type"',
+        ),
+        ("gelf", {**GELF, "gelf-compression-level": "10"}, "unknown value"),
+        (
+            "gelf",
+            {"gelf-address": "tcp://127.0.0.1:9", "gelf-compression-level": "3"},
+            "compression is only supported on UDP",
+        ),
+        (
+            "fluentd",
+            {"fluentd-address": "http://x"},
+            r"invalid fluentd-address \(http://x\): unsupported scheme: 'http'",
+        ),
+        ("fluentd", {"fluentd-async": "x"}, 'strconv.ParseBool: parsing "x": invalid syntax'),
+        ("fluentd", {"fluentd-buffer-limit": "1m"}, "has no effect here"),
+    ],
+)
+def test_options_that_cannot_be(driver: str, options: dict[str, str], message: str) -> None:
+    with pytest.raises(LogOptionInvalid, match=message):
+        check(driver, options)
+
+
+@pytest.mark.parametrize(
+    ("driver", "address", "found"),
+    [
+        ("syslog", "", ("unix", "", 0)),
+        ("syslog", "udp://h", ("udp", "h", 514)),
+        ("syslog", "tcp+tls://[fd00::1]:6514", ("tcp+tls", "fd00::1", 6514)),
+        ("syslog", "tcp://[fd00::1]", ("tcp", "fd00::1", 514)),
+        ("syslog", "unixgram:///run/x", ("unixgram", "/run/x", 0)),
+        ("fluentd", "", ("tcp", "127.0.0.1", 24224)),
+        ("fluentd", "h:1", ("tcp", "h", 1)),
+        ("fluentd", "unix:///x", ("unix", "/x", 0)),
+        ("gelf", "udp://h:12201", ("udp", "h", 12201)),
+    ],
+)
+def test_addresses(driver: str, address: str, found: tuple[str, str, int]) -> None:
+    assert shipments.address(driver, {f"{driver}-address": address}) == found
+
+
+def container(path: Path, driver: str, **more: Any) -> Any:
+    options = more.pop("options", {})
+    merged = {"Labels": {"a.b": "1", "c": "2\n3"}, "Env": ["X=y", "Z=w"]}
+    record = {"image_id": "sha256:" + "f" * 64, "image": "bb"}
+    return SimpleNamespace(
+        config=SimpleNamespace(log_driver=driver, log_opts=options),
+        id="e" * 64,
+        short_id="e" * 12,
+        name="web",
+        command=["sh", "-c", "echo\nhi"],
+        merged=merged,
+        record=record,
+        created=0.0,
+        log_path=path / "log",
+    )
+
+
+def test_what_a_supervisor_is_told(tmp_path: Path) -> None:
+    options = {"labels": "a.b", "env-regex": "^Z", "tag": "{{.Name}}/{{ .ID }}", "mode": "non-blocking"}
+    plan = plan_of(container(tmp_path, "json-file", options=options))
+    assert dict(plan.attributes) == {"a.b": "1", "Z": "w", "tag": f"web/{'e' * 12}"} and plan.shipping is None
+    plan = plan_of(container(tmp_path, "journald", options=options))
+    assert plan.path == str(tmp_path / "log") and (plan.max_size, plan.max_files, plan.compress) == (
+        20 << 20,
+        5,
+        True,
+    )
+    assert plan.shipping is not None and plan.shipping.buffer == 1 << 20
+    assert (
+        plan.shipping.extra == {"A_B": "1", "Z": "w"}
+        and plan.shipping.facts["CONTAINER_TAG"] == f"web/{'e' * 12}"
+    )
+    plan = plan_of(container(tmp_path, "gelf", options={**GELF, "cache-disabled": "true"}))
+    assert plan.path == "" and plan.shipping is not None and plan.shipping.tag == "e" * 12
+
+
+def test_tags() -> None:
+    facts = {"Name": "a", "ID": "b"}
+    assert rendered("{{.Name}}-{{- .ID -}}!", facts) == "a-b!"
+
+
+class Events:
+    """The part of a loop that a shipment sees."""
+
+    def watch(self, fd: int, events: int, handler: object) -> None:
+        self.fd, self.handler = fd, handler
+
+    def forget(self, fd: int) -> None:
+        pass
+
+
+def plan(driver: str, scheme: str, host: str, port: int = 0, **options: str) -> ShippingPlan:
+    return ShippingPlan(
+        driver=driver,
+        scheme=scheme,
+        host=host,
+        port=port,
+        tag="t",
+        facts={"container_id": "c"} if driver != "journald" else {"CONTAINER_ID": "c"},
+        extra={"k": "v"} if driver != "journald" else {"K": "v"},
+        options={"facility": "3", **options},
+    )
+
+
+def shipped(given: ShippingPlan) -> None:
+    one = Shipping(given, Events(), lambda: None)  # type: ignore[arg-type]
+    one.write(1, b"first\nsec")
+    one.write(2, b"wrong\n")
+    one.write(1, b"ond\nlast")
+    one.flush()
+    one.close()
+
+
+@pytest.fixture
+def tcp() -> Iterator[tuple[socket.socket, int]]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        yield listener, listener.getsockname()[1]
+
+
+@pytest.fixture
+def udp() -> Iterator[tuple[socket.socket, int]]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.settimeout(20)
+        server.bind(("127.0.0.1", 0))
+        yield server, server.getsockname()[1]
+
+
+def all_of(listener: socket.socket) -> bytes:
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(20)
+        return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
+def heard(listener: socket.socket, given: ShippingPlan) -> bytes:
+    """What a server of streams hears until the end."""
+    found: list[bytes] = []
+    server = threading.Thread(target=lambda: found.append(all_of(listener)))
+    server.start()
+    shipped(given)
+    server.join(30)
+    return found[0]
+
+
+def test_syslog_over_tcp(tcp: tuple[socket.socket, int]) -> None:
+    lines = heard(tcp[0], plan("syslog", "tcp", "127.0.0.1", tcp[1])).decode().splitlines()
+    assert [line.rpartition("]: ")[2] for line in lines] == ["first", "wrong", "second", "last"]
+    assert [line.partition(">")[0] for line in lines] == ["<30", "<27", "<30", "<30"]
+
+
+def test_syslog_over_udp_and_the_local_socket(udp: tuple[socket.socket, int], tmp_path: Path) -> None:
+    shipped(plan("syslog", "udp", "127.0.0.1", udp[1], **{"syslog-format": "rfc5424"}))
+    assert udp[0].recv(9999).endswith(b" t - first\n") and udp[0].recv(9999).startswith(b"<27>1 ")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as local:
+        local.settimeout(20)
+        local.bind(str(tmp_path / "log"))
+        shipped(plan("syslog", "unixgram", str(tmp_path / "log")))
+        assert local.recv(9999).endswith(b": first\n")
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zlib", "none"])
+def test_gelf_over_udp(udp: tuple[socket.socket, int], kind: str) -> None:
+    import zlib
+
+    shipped(plan("gelf", "udp", "127.0.0.1", udp[1], **{"gelf-compression-type": kind}))
+    data = udp[0].recv(9999)
+    data = {"gzip": gzip.decompress, "zlib": zlib.decompress, "none": bytes}[kind](data)
+    found = json.loads(data)
+    assert (found["short_message"], found["_k"], found["_container_id"]) == ("first", "v", "c")
+
+
+def test_gelf_over_tcp(tcp: tuple[socket.socket, int]) -> None:
+    *messages, end = heard(tcp[0], plan("gelf", "tcp", "127.0.0.1", tcp[1])).split(b"\0")
+    assert [json.loads(m)["short_message"] for m in messages] == [
+        "first",
+        "wrong",
+        "second",
+        "last",
+    ] and end == b""
+
+
+def test_fluentd_over_tcp(tcp: tuple[socket.socket, int]) -> None:
+    data = heard(tcp[0], plan("fluentd", "tcp", "127.0.0.1", tcp[1]))
+    assert (
+        data.count(b"\x93\xa1t\xce") == 4
+        and b"\xa3log\xa5first" in data
+        and b"\xafpartial_message\xa4true" in data
+    )
+
+
+def test_fluentd_waits_for_its_answers(tcp: tuple[socket.socket, int]) -> None:
+    got: list[bytes] = []
+
+    def serve() -> None:
+        connection, _ = tcp[0].accept()
+        with connection:
+            while data := connection.recv(1 << 16):
+                got.append(data)
+                connection.sendall(b"\x81\xa3ack\xa1x")
+
+    server = threading.Thread(target=serve)
+    server.start()
+    shipped(plan("fluentd", "tcp", "127.0.0.1", tcp[1], **{"fluentd-request-ack": "true"}))
+    server.join(30)
+    assert len(got) == 4 and all(b"\xa5chunk" in data for data in got)  # one at a time
+
+
+def test_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipping, "_JOURNAL", str(tmp_path / "socket"))
+    with pytest.raises(Unreachable, match="journald is not enabled on this host"):
+        shipped(plan("journald", "unixgram", ""))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        journal.settimeout(20)
+        journal.bind(str(tmp_path / "socket"))
+        shipped(plan("journald", "unixgram", ""))
+        first = journal.recv(9999)
+    assert (
+        b"MESSAGE=first\n" in first
+        and b"CONTAINER_ID=c\n" in first
+        and b"K=v\n" in first
+        and b"PRIORITY=6" in first
+    )
+
+
+@pytest.mark.parametrize(
+    ("driver", "words"),
+    [
+        ("syslog", "dial tcp 127.0.0.1:{}: connect: connection refused"),
+        ("fluentd", "dial tcp 127.0.0.1:{}: connect: connection refused"),
+        (
+            "gelf",
+            "gelf: cannot connect to GELF endpoint: 127.0.0.1:{0} dial tcp 127.0.0.1:{0}: connect: connection refused",
+        ),
+    ],
+)
+def test_a_server_that_is_not_there(driver: str, words: str) -> None:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # nothing listens there, and nothing else will
+        port = held.getsockname()[1]
+        with pytest.raises(Unreachable) as told:
+            shipped(plan(driver, "tcp", "127.0.0.1", port))
+    assert str(told.value) == words.format(port)
+
+
+def test_a_server_that_comes_later(tcp: tuple[socket.socket, int]) -> None:
+    given = plan("fluentd", "tcp", "127.0.0.1", tcp[1], **{"fluentd-async": "true"})
+    assert b"first" in heard(tcp[0], given)
+
+
+def test_a_full_queue_lets_the_container_wait_or_loses_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipping, "_FULL", 100)
+    monkeypatch.setattr(
+        shipping._thread, "start_new_thread", lambda run, given: None
+    )  # a server that takes nothing
+    waiting = Shipping(plan("fluentd", "tcp", "h", 1, **{"fluentd-async": "true"}), Events(), lambda: None)  # type: ignore[arg-type]
+    waiting.write(1, b"x" * 60 + b"\n")
+    assert not waiting.lagging
+    waiting.write(1, b"y" * 60 + b"\n")
+    assert waiting.lagging and len(waiting._queue) == 2
+    given = replace(plan("fluentd", "tcp", "h", 1, **{"fluentd-async": "true"}), buffer=100)
+    losing = Shipping(given, Events(), lambda: None)  # type: ignore[arg-type]
+    losing.write(1, b"x" * 60 + b"\n" + b"y" * 60 + b"\n")
+    assert not losing.lagging and [line for _, _, line, _ in losing._queue] == [b"y" * 60]
+
+
+# --- files -----------------------------------------------------------------------------------------
+
+
+def logged(path: Path) -> list[str]:
+    from boxwright.container.logs import read
+
+    one = SimpleNamespace(config=SimpleNamespace(log_driver="json-file", log_opts={}), log_path=path)
+    return [entry.text for entry in read(one)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_turned_logs_are_exact_to_the_line(tmp_path: Path, compress: bool) -> None:
+    path = tmp_path / "log"
+    file = LogFile(str(path), 1000, 4, compress=compress, attributes='"a":"b"')
+    lines = [f"line {n}\n" for n in range(100)]
+    for line in lines:
+        file.write(1, line.encode())
+    file.close()
+    found = logged(path)
+    assert found == lines[-len(found) :] and len(found) > 30  # nothing is torn, doubled or missing between
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names == (
+        {"log", "log.1", "log.2.gz", "log.3.gz"} if compress else {"log", "log.1", "log.2", "log.3"}
+    )
+    assert all(p.stat().st_size <= 1000 for p in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("tail", [-1, 2])
+def test_who_follows_loses_no_line_when_the_log_is_turned_often(tmp_path: Path, tail: int) -> None:
+    from boxwright.container.logs import read
+
+    path = tmp_path / "log"
+    file = LogFile(str(path), 300, 500)
+    file.write(1, b"".join(b"old %d\n" % n for n in range(20)))
+    alive = [True]
+    one = SimpleNamespace(
+        config=SimpleNamespace(log_driver="json-file", log_opts={}),
+        log_path=path,
+        refresh=lambda: SimpleNamespace(active=alive[0]),
+        state=SimpleNamespace(supervised=True),
+    )
+    reader = read(one, tail=tail, follow=True)  # type: ignore[arg-type]
+    found = [next(reader).text for _ in range(20 if tail < 0 else tail)]
+    assert found == [f"old {n}\n" for n in range(20)][20 - len(found) :]
+
+    def write() -> None:
+        for n in range(400):
+            file.write(1, b"new %d\n" % n)
+        file.close()
+        alive[0] = False
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    rest = [entry.text for entry in reader]
+    writer.join()
+    assert rest == [f"new {n}\n" for n in range(400)]
