@@ -5,7 +5,7 @@ from __future__ import annotations
 _SWARM = "there is no cluster here: containers run on this host alone"
 COMMANDS = {
     "ai": "there are no models and assistants here",
-    "checkpoint": "checkpoints of processes are not supported",
+    "checkpoint": "checkpoints of processes need CRIU, and nothing here drives it",
     "compose": "applications of several containers are not supported",
     "config": _SWARM,
     "content": "content trust (Notary) is not supported; signatures of cosign are copied along",

@@ -81,9 +81,9 @@ def info(
         "DriverStatus": [["Why", driver[1]], ["Backing Filesystem", _file_system(settings.root)]],
         "Plugins": {
             "Volume": ["local"],
-            "Network": ["bridge", "host", "null"],
+            "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
             "Authorization": None,
-            "Log": ["json-file", "none"],
+            "Log": ["fluentd", "gelf", "journald", "json-file", "local", "none", "syslog"],
         },
         "MemoryLimit": True,
         "SwapLimit": swap,

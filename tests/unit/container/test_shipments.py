@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -313,6 +315,25 @@ def test_a_server_that_is_not_there(driver: str, words: str) -> None:
 def test_a_server_that_comes_later(tcp: tuple[socket.socket, int]) -> None:
     given = plan("fluentd", "tcp", "127.0.0.1", tcp[1], **{"fluentd-async": "true"})
     assert b"first" in heard(tcp[0], given)
+
+
+def test_what_comes_with_the_order_to_end_is_sent(udp: tuple[socket.socket, int]) -> None:
+    class Late(Shipping):
+        told = False
+
+        def _next(self) -> bool:
+            more = super()._next()
+            if not more and not self.told:  # the queue was empty, and now it is not
+                self.told = True
+                self._put(1, [b"late\n"])
+                self._ending = time.monotonic() + 5
+                os.eventfd_write(self._work, 1)
+            return more
+
+    one = Late(plan("syslog", "udp", "127.0.0.1", udp[1]), Events(), lambda: None)  # type: ignore[arg-type]
+    one.write(1, b"first\n")
+    assert one._ended.acquire(timeout=20)
+    assert [udp[0].recv(9999).rpartition(b": ")[2] for _ in range(2)] == [b"first\n", b"late\n"]
 
 
 def test_a_full_queue_lets_the_container_wait_or_loses_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:

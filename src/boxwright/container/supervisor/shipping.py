@@ -115,9 +115,10 @@ class Shipping:
         try:
             while True:
                 os.eventfd_read(self._work)
+                ending = self._ending  # before what waits is looked at: more may come with the order to end
                 while self._next():
                     pass
-                if self._ending:
+                if ending:
                     return
         finally:
             self._ended.release()
