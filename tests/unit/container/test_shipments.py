@@ -333,6 +333,7 @@ def test_what_comes_with_the_order_to_end_is_sent(udp: tuple[socket.socket, int]
     one = Late(plan("syslog", "udp", "127.0.0.1", udp[1]), Events(), lambda: None)  # type: ignore[arg-type]
     one.write(1, b"first\n")
     assert one._ended.acquire(timeout=20)
+    one._server.close()
     assert [udp[0].recv(9999).rpartition(b": ")[2] for _ in range(2)] == [b"first\n", b"late\n"]
 
 
