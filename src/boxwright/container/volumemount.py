@@ -71,6 +71,8 @@ class VolumeDevice:
 def check(name: str, options: Mapping[str, str]) -> None:
     """Raises VolumeOptionsInvalid. The texts are moby's (volume/local)."""
     for key, value in options.items():
+        if key == "size":
+            raise VolumeOptionsInvalid(f"create {name}: quota size requested but no quota support")
         if key not in _KEYS:
             raise VolumeOptionsInvalid(f'create {name}: invalid option: "{key}"')
         if not value.isprintable():

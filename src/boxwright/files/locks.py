@@ -174,6 +174,14 @@ class Lock:
         except FileNotFoundError:
             return False
 
+    def turn(self) -> bool:
+        """Make a shared lock exclusive, without waiting; when another has it: False, and only `close` may follow."""
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
     def close(self) -> None:
         """Give it back; idempotent."""
         self._held.release()

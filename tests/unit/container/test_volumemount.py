@@ -22,6 +22,7 @@ from boxwright.files import syscalls
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"size": "1m"}, "^create v: quota size requested but no quota support$"),
         ({"foo": "1"}, '^create v: invalid option: "foo"$'),
         ({"type": "tmpfs"}, '^create v: missing required option: "device"$'),
         ({"o": "size=1m"}, '^create v: missing required option: "device"$'),

@@ -30,8 +30,10 @@ class MountShare:
 
     def release(self) -> None:
         """Take the mount down, if no other uses it."""
+        # The same lock is turned: one that was closed may still be held by a child that is about to exec.
+        if self._lock.turn():
+            take_down([self.place])
         self._lock.close()
-        unshare(self.lock, self.place)
 
 
 def unshare(lock: str, place: str) -> None:
