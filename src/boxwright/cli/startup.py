@@ -1,9 +1,10 @@
 """What makes a command start sooner. Only the command line does this; the SDK leaves its caller's process alone.
 
 Measured on `boxwright images` (Python 3.11): `dataclasses` imports `inspect`, which imports the compiler's helpers
-(a sixth of the whole time), and needs it only for classes without a docstring; `pathlib` imports `urllib.parse`,
-which imports `ipaddress`, and needs it only for URLs with addresses in brackets; `pathlib` also imports `ntpath`,
-and `fnmatch` for patterns; `socket` imports `selectors` for a way to send files that nothing here takes.
+(a sixth of the whole time), and needs it only for classes without a docstring; `pathlib` imports `urllib.parse`, and
+needs it only for `Path.as_uri`; that one imports `ipaddress`, and needs it only for URLs with addresses in brackets;
+`pathlib` also imports `ntpath`, and `fnmatch` for patterns; `socket` imports `selectors` for a way to send files that
+nothing here takes.
 """
 
 from __future__ import annotations
@@ -31,6 +32,22 @@ class _Later(ModuleType):
         real = import_module(self.__name__)
         self.__dict__.update(real.__dict__)
         return getattr(real, name)
+
+
+def _postpone_urls() -> None:
+    """`pathlib` takes a function out of `urllib.parse` when it is imported, and others look for the module in its
+    package."""
+    if "urllib.parse" in sys.modules:
+        return
+    import urllib
+
+    later = _Later("urllib.parse")
+
+    def quote_from_bytes(*words: Any, **more: Any) -> str:
+        return str(_Later.__getattr__(later, "quote_from_bytes")(*words, **more))
+
+    later.quote_from_bytes = quote_from_bytes  # type: ignore[attr-defined]
+    sys.modules["urllib.parse"] = urllib.parse = later  # type: ignore[attr-defined]
 
 
 def occupy() -> None:
@@ -62,6 +79,7 @@ def hurry() -> None:
     for name in _LATER:
         if name not in sys.modules:
             sys.modules[name] = _Later(name)
+    _postpone_urls()
 
 
 def leave(code: int) -> int:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 _LOG_FD = 9  # the log's number in the runtime process: above the stdio, below what we would hand on
 _KILL = 9
 _LAST_WORDS = 2.0  # seconds between the end of a runtime's stderr and its own, at most: it logs in between
-# What crun says of a program that cannot be run, in its releases from 1.8 to 1.28.
-_CRUN = re.compile(
+# What crun says of a program that cannot be run, in its releases from 1.8 to 1.28. Compiled at its first use.
+_CRUN = (
     r"executable file `(.*)` not found(?: in \$PATH)?"
     r"|open executable: (.*)"
     r"|exec container process `(.*)`: (.*)"
@@ -302,7 +302,7 @@ class FirstWords:
         log comes late."""
         if not self.waiting:  # a slow start says nothing for more than a moment: its complaint is yet to come
             return b""
-        if _CRUN.match(self._held.decode(errors="replace")):
+        if re.match(_CRUN, self._held.decode(errors="replace")):
             if not over:
                 return b""
             self._running.ended_within(_LAST_WORDS)
@@ -435,7 +435,7 @@ def translate(message: str, runtime: str, program: str = "") -> BoxwrightError:
 
 def _as_runc(message: str, program: str) -> str:
     """crun's sentences about a program that cannot be run, in runc's words: they are what Docker's users know."""
-    found = _CRUN.match(message)
+    found = re.match(_CRUN, message)
     if found is None:
         return message
     missing, refused, named, why, closed, below, nowhere = found.groups()

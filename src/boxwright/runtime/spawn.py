@@ -9,6 +9,8 @@ from __future__ import annotations
 import fcntl
 import os
 
+from boxwright.runtime.sealed import sealed
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
@@ -48,22 +50,36 @@ def start(
     0, 1 and 2 are /dev/null unless they are given. `signals` are restored to their defaults. Raises OSError."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     places = {0: null, 1: null, 2: null, **fds}
+    opened = [null]
     # First above all places, so that none is trodden on while they are put there.
     moved: dict[int, int] = {}
-    try:
-        for number, fd in places.items():
-            moved[number] = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(places) + 1)
+
+    def above(fd: int) -> int:
+        opened.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(places) + 1))
+        return opened[-1]
+
+    def spawn(path: str) -> int:
         return os.posix_spawn(
-            program,
+            path,
             list(argv),
             dict(env),
             file_actions=[(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in moved.items()],
             setsid=new_session,
             setsigdef=signals,
         )
+
+    try:
+        for number, fd in places.items():
+            moved[number] = above(fd)
+        if (copy := sealed(program)) >= 0:
+            opened.append(copy)
+            try:
+                return spawn(f"/proc/self/fd/{above(copy)}")
+            except OSError:  # refused from there; what else stops it is told by its file
+                pass
+        return spawn(program)
     finally:
-        os.close(null)
-        for fd in moved.values():
+        for fd in opened:
             os.close(fd)
 
 
@@ -120,16 +136,26 @@ def _hide(path: str) -> None:
 def start_hiding(hidden: str, argv: Sequence[str], *, fds: Mapping[int, int]) -> int:
     """Start a program in a mount namespace where nothing is mounted at `hidden`; its pid. All signals of `SUPERVISORS`
     are restored. For a process of one thread. Raises OSError; what fails in the child is told on its descriptor 2."""
+    copy = sealed(argv[0])
     pid = os.fork()  # starting `unshare` and a shell instead takes 5 ms
     if pid:
+        if copy >= 0:
+            os.close(copy)
         return pid
     try:
+        if copy >= 0:
+            copy = fcntl.fcntl(copy, fcntl.F_DUPFD_CLOEXEC, max((2, *fds)) + 1)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         for number, fd in {0: null, 1: null, 2: null, **fds}.items():
             os.dup2(fd, number)
         for signal in SUPERVISORS:
             _signal.signal(signal, _signal.SIG_DFL)
         _hide(hidden)
+        if copy >= 0:
+            try:
+                os.execve(copy, list(argv), dict(ENVIRONMENT))
+            except OSError:  # as in `start`
+                pass
         os.execve(argv[0], list(argv), dict(ENVIRONMENT))
     except OSError as error:
         os.write(2, f"cannot run {argv[0]} without a sight of {hidden}: {error.strerror}\n".encode())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import sys, threading
 from boxwright.cli.startup import hurry
@@ -38,8 +40,40 @@ hurry()
 assert sys.modules["inspect"] is again
 print("fine")
 """
+URLS = """
+import sys
+from boxwright.cli.startup import hurry
+hurry()
+import pathlib
+assert "urllib.parse" in sys.modules and "unicodedata" not in sys.modules
+assert not hasattr(sys.modules["urllib.parse"], "__file__"), "it was not needed yet"
+%s
+import urllib.parse
+from urllib.parse import urlsplit
+import urllib.request
+assert pathlib.Path("/a b").as_uri() == "file:///a%%20b" and pathlib.Path("/ä").as_uri() == "file:///%%C3%%A4"
+assert urlsplit("http://[::1]:80/x").port == 80 and urllib.parse.quote_from_bytes(b"a b") == "a%%20b"
+assert urllib.request.urlparse is sys.modules["urllib.parse"].urlparse is urllib.parse.urlparse
+print("fine")
+"""
 
 
 def test_postponed_modules() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("fine\n", "")
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "",
+        "assert pathlib.Path('/a b').as_uri() == 'file:///a%20b'",
+        "import urllib.parse; assert urllib.parse.unquote('%20') == ' '",
+        "import urllib; assert urllib.parse.urlsplit('http://a/b').path == '/b'",
+        "from urllib import parse; assert parse.quote(' ') == '%20'",
+        "from importlib import import_module; assert import_module('urllib.parse').quote(' ') == '%20'",
+    ],
+)
+def test_urls_are_there_whoever_asks_first(first: str) -> None:
+    done = subprocess.run([sys.executable, "-c", URLS % first], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("fine\n", "")

@@ -589,6 +589,10 @@ def main() -> None:
     os.set_inheritable(3, False)
     supervisor = Supervisor(socket(fileno=3))
     try:
+        # While the command prepares the job: most need it. It is imported where it is used, too.
+        import boxwright.container.supervisor.mounted
+        import boxwright.network.namespace  # noqa: F401
+
         supervisor.loop.run()
     except BaseException as error:
         directory = supervisor.job.directory if supervisor._job is not None else ""
