@@ -351,14 +351,13 @@ _ZOMBIE = """
 import os, sys
 from boxwright import Engine
 from boxwright.container import execs, manager
-from boxwright.runtime.process import become_subreaper, reap_orphans
+from boxwright.runtime.process import reap_orphans
 
-become_subreaper()
 manager._STOP_GRACE = 0.5
-execs._reap_later = lambda pid: None
 engine = Engine(sys.argv[1])
 container = engine.containers.get("cz")
-execs.run_detached(engine.services, container, execs.ExecConfig(("sleep", "100")))
+# Our child, which nothing waits for: its zombie keeps the container from ending.
+child = execs.TerminalExec(engine.services, container, execs.ExecConfig(("sleep", "100"), tty=True), None)
 for end in (lambda: engine.containers.stop(container, seconds=0), lambda: engine.containers.kill(container), lambda: engine.containers.remove(container, force=True)):
     try:
         end()

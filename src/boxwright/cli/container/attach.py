@@ -175,6 +175,8 @@ def _forward_signals(session: Session) -> None:
         nonlocal asked
         asked += number in (2, 15)
         if asked == 3:
+            for last in (2, 15):  # one more while the interpreter ends would be the exit code
+                _signal.signal(last, _signal.SIG_IGN)
             sys.stderr.write("\ngot 3 SIGTERM/SIGINTs, forcefully exiting\n")
             raise SystemExit(1)
         try:
