@@ -114,7 +114,9 @@ class Shipping:
     def _run(self) -> None:
         try:
             while True:
-                os.eventfd_read(self._work)
+                os.read(
+                    self._work, 8
+                )  # unlike eventfd_read, it goes on after a signal (of a child that ended)
                 ending = self._ending  # before what waits is looked at: more may come with the order to end
                 while self._next():
                     pass
