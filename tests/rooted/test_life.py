@@ -258,3 +258,56 @@ def test_events_of_a_life(root: Root) -> None:
     died = root.out("events", "--since", str(began), "--until", "0s", "-f", "event=die", "--format", "json")
     attributes = json.loads(died)["Actor"]["Attributes"]
     assert attributes["exitCode"] == "137" and attributes["name"] == "spoke" and attributes["k"] == "v"
+
+
+def test_a_whole_stack_comes_back(root: Root, tmp_path: Path) -> None:
+    """A web server, a database and a worker on one dual-stack network: everything is killed, and the host boots."""
+    port = free_port()
+    root.run(
+        "network", "create", "stack", "--ipv6", "--subnet", "10.213.9.0/24", "--subnet", "fd00:213:9::/64"
+    )
+    always = ("run", "-d", "--restart", "always", "--network", "stack")
+    root.run(
+        *(*always, "--name", "db", "-v", "kept:/data", IMAGE, "sh", "-c"),
+        "echo run >>/data/runs; mkdir -p /www; ln -sf /data/runs /www/runs; exec httpd -f -p '[::]:5432' -h /www",
+    )
+    root.run(
+        *(
+            *always,
+            "--name",
+            "web",
+            "-p",
+            f"{port}:80",
+            "--health-cmd",
+            "test -e /www",
+            "--health-interval",
+            "100ms",
+        ),
+        *(
+            IMAGE,
+            "sh",
+            "-c",
+            "mkdir -p /www; echo hello >/www/index.html; exec httpd -f -p '[::]:80' -h /www",
+        ),
+    )
+    asks = "while :; do wget -qO- http://db:5432/runs >/data/seen.new && mv /data/seen.new /data/seen; sleep 0.1; done"
+    root.run(*always, "--name", "worker", "-v", "work:/data", IMAGE, "sh", "-c", asks)
+    eventually(lambda: root.run("exec", "worker", "cat", "/data/seen", check=None).stdout == "run\n")
+    form = "{{.Name}} {{range .NetworkSettings.Networks}}{{.IPAddress}} {{.GlobalIPv6Address}}{{end}}"
+    before = root.out("inspect", "-f", form, "web", "db", "worker").splitlines()
+    script = f"""
+        boxwright system up
+        boxwright inspect -f '{form}' web db worker
+        for n in $(seq 200); do [ "$(boxwright exec worker wc -l </dev/null /data/seen)" = "2 /data/seen" ] && break; done
+        boxwright exec worker cat /data/seen
+        for host in 127.0.0.1 '[::1]'; do wget -qO- http://$host:{port}/ || busybox wget -qO- http://$host:{port}/; done
+        for n in $(seq 200); do boxwright inspect -f '{{{{.State.Health.Status}}}}' web | grep -qx healthy && break; done
+        boxwright inspect -f '{{{{.State.Health.Status}}}} {{{{.RestartCount}}}}' web
+        boxwright rm -fv web db worker >/dev/null
+        boxwright volume rm kept work >/dev/null
+        boxwright network rm stack >/dev/null
+    """
+    lines = boot(root, script, tmp_path).splitlines()
+    assert sorted(lines[:3]) == ["db", "web", "worker"]
+    assert lines[3:6] == before
+    assert lines[6:] == ["run", "run", "hello", "hello", "healthy 0"]

@@ -328,10 +328,16 @@ class Creation:
         from boxwright.layer.view import LayersView
 
         with LayersView([self._services.layers.get(DiffID.parse(d)) for d in container.layers]) as view:
-            if view.resolve(workdir) is not None:
-                return
+            found = view.resolve(workdir)
+            if found is not None and found.type != "dir":
+                raise ContainerConfigInvalid(f"Cannot mkdir: {workdir} is not a directory")
+        if found is not None:
+            return
         with Root(self._services.snapshots.open(container.id)) as root:
-            root.makedirs(workdir)
+            try:
+                root.makedirs(workdir)
+            except NotADirectoryError as error:  # below a file
+                raise ContainerConfigInvalid(f"Cannot mkdir: {workdir} is not a directory") from error
             sync_below(root.fd)
 
 

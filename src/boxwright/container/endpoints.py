@@ -96,10 +96,7 @@ def joined(
     return networks.endpoint(
         network,
         container.id,
-        addresses=(
-            networks.allocate(network, container.id, wish.get("ipv4", "")),
-            networks.allocate(network, container.id, wish.get("ipv6", ""), six=True),
-        ),
+        addresses=networks.allocate_both(network, container.id, (wish.get("ipv4", ""), wish.get("ipv6", ""))),
         wish=wish,
         number=next(n for n in range(len(used) + 1) if f"eth{n}" not in used),
         names=names_of(container, wish),

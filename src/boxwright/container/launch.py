@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 NAMESPACE = "/proc/{}/fd/60"  # the supervisor holds the network namespace there
 STOP_SECONDS = 10
+_NOT_SET_UP = 128  # the exit code of what was not run, whatever code the command ends with
 _LEAST_SPAN = 1_000_000  # nanoseconds, of a health check
 # A --rm container that ends without an attached client is removed by a process with the whole engine.
 _REAP = (
@@ -101,7 +102,7 @@ class Launcher:
         if kind == frames.FAILED:
             session.drain()
             failure = self._translate(value)
-            self._note(failure)
+            self._note(failure, failure.exit_code if failure.exit_code in (126, 127) else _NOT_SET_UP)
             raise failure
 
     def _undo(self, error: BoxwrightError) -> None:
@@ -111,10 +112,9 @@ class Launcher:
             clean_up(self._services, self._container)
         mounting.detach(self._container.rootfs)
         take_down(self._sources.mounts)
-        self._note(error)
+        self._note(error, _NOT_SET_UP)
 
-    def _note(self, error: BoxwrightError) -> None:
-        code = error.exit_code if error.exit_code in (126, 127) else 128
+    def _note(self, error: BoxwrightError, code: int) -> None:
         state = load_state(self._container.directory)
         status = self._state.status if self._state.status != "created" else "created"
         save_state(

@@ -50,6 +50,10 @@ class NetworkExists(Conflict):
     """The name is taken."""
 
 
+class OwnerGone(NotFound):
+    """The container that was to get an address was removed meanwhile."""
+
+
 class AddressTaken(Conflict):
     """The address belongs to another container."""
 
@@ -463,6 +467,15 @@ class Networks:
                 sql.execute("DELETE FROM addresses WHERE network = ? AND address = ?", (network.name, own))
             sql.execute("INSERT INTO addresses VALUES (?, ?, ?)", (network.name, address, container))
         return address
+
+    def allocate_both(self, network: Network, container: str, wanted: tuple[str, str]) -> tuple[str, str]:
+        """Of a container on record, its addresses of IPv4 and IPv6: one that is removed meanwhile would never give them
+        back. Raises OwnerGone and what `allocate` raises."""
+        with self._db.write(durable=False) as sql:
+            if not sql.execute("SELECT 1 FROM containers WHERE id = ?", (container,)).fetchone():
+                raise OwnerGone(f"No such container: {container}")
+            four, six = wanted
+            return self.allocate(network, container, four), self.allocate(network, container, six, six=True)
 
     def release(self, container: str, network: str = "") -> None:
         """Give addresses back: on one network, or all."""

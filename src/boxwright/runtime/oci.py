@@ -390,9 +390,9 @@ def last_error(log: bytes) -> str:
     return found
 
 
-def translate(message: str, runtime: str, program: str = "") -> BoxwrightError:
-    """Make a typed error of what runc or crun said about starting `program` (there are no codes, only these
-    sentences)."""
+def translate(message: str, runtime: str, program: str | None = None) -> BoxwrightError:
+    """Make a typed error of what runc or crun said about starting `program`, None when it is not known (there are no
+    codes, only these sentences)."""
     message = _as_runc(message, program)
     lower = message.lower()
     if lower in ("exec: no such file or directory", "exec: exec format error"):  # crun's, of an `exec`
@@ -433,11 +433,13 @@ def translate(message: str, runtime: str, program: str = "") -> BoxwrightError:
     return RuntimeFailed(f"{runtime}: {message}")
 
 
-def _as_runc(message: str, program: str) -> str:
+def _as_runc(message: str, program: str | None) -> str:
     """crun's sentences about a program that cannot be run, in runc's words: they are what Docker's users know."""
     found = re.match(_CRUN, message)
     if found is None:
         return message
+    if program == "":  # crun finds a directory of $PATH there
+        return 'unable to start container process: exec: "": executable file not found in $PATH'
     missing, refused, named, why, closed, below, nowhere = found.groups()
     if missing:
         reason = (

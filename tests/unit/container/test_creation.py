@@ -105,6 +105,15 @@ def test_a_working_directory_is_made_in_the_tree(engine: Engine, containers: Con
         os.close(root)
 
 
+@pytest.mark.parametrize("workdir", ["/etc/motd", "/etc/motd/below"])
+def test_a_working_directory_that_is_a_file_is_refused_and_nothing_made(
+    engine: Engine, containers: Containers, workdir: str
+) -> None:
+    with pytest.raises(ContainerConfigInvalid, match=f"Cannot mkdir: {workdir} is not a directory"):
+        create(containers, workdir=workdir)
+    assert containers.list(all=True) == []
+
+
 def test_networks_in_their_order(containers: Containers) -> None:
     containers.networks.create("mine", NetworkConfig(subnet="10.9.8.0/24"))
     containers.networks.create("other", NetworkConfig(subnet="10.9.9.0/24"))

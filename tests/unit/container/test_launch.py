@@ -172,9 +172,18 @@ def test_a_failed_start_is_remembered(few: Few) -> None:
     from boxwright.container.execs import ExecMissing
 
     start = Start(few)
-    start.launcher._note(ExecMissing("no such program"))
+    start.launcher._note(ExecMissing("no such program"), 127)
     state = start.box.refresh()
     assert (state.exit_code, state.error, state.status) == (127, "no such program", "created")
+
+
+def test_what_could_not_be_set_up_is_dockers_128_whatever_the_command_ends_with(few: Few) -> None:
+    from boxwright.container.execs import ExecMissing
+
+    start = Start(few)
+    start.launcher._undo(ExecMissing("no such device"))  # as `run --device /dev/nosuch`, which ends with 127
+    state = start.box.refresh()
+    assert (state.exit_code, state.error, state.status) == (128, "no such device", "created")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from boxwright.network.networks import (
     NetworkInvalid,
     Networks,
     NoSuchNetwork,
+    OwnerGone,
 )
 from boxwright.network.pools import Pool
 
@@ -78,6 +79,14 @@ def test_subnets_do_not_overlap(networks: Networks) -> None:
         networks.create("again", NetworkConfig(subnet=made[0].subnet))
     with pytest.raises(NetworkExists):
         networks.create("net0", NetworkConfig())
+
+
+def test_a_container_that_is_gone_takes_no_address(networks: Networks) -> None:
+    """`rm -f` beside `network connect` or `start`: an address that is taken later would never be given back."""
+    net = networks.create("mine", NetworkConfig(subnet="10.9.8.0/24"))
+    with pytest.raises(OwnerGone):
+        networks.allocate_both(net, "gone", ("", ""))
+    assert networks.members("mine") == {}
 
 
 def test_addresses(networks: Networks) -> None:

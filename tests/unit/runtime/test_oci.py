@@ -96,6 +96,11 @@ def test_logs() -> None:
             "/no/x",
             'exec: "/no/x": stat /no/x: no such file or directory',
         ),
+        (
+            "open executable: Operation not permitted",
+            "",
+            'exec: "": executable file not found in $PATH',
+        ),
         ("open executable: Operation not permitted", "/bin", 'exec: "/bin": permission denied'),
         ("exec container process `/x`: Exec format error", "/x", 'exec: "/x": exec format error'),
     ],
@@ -103,7 +108,8 @@ def test_logs() -> None:
 def test_crun_is_told_in_the_words_of_runc(said: str, program: str, told: str) -> None:
     error = translate(said, "crun", program)
     assert str(error) == f"unable to start container process: {told}"
-    assert isinstance(error, ExecutableMissing if "not found" in said else ExecutableRefused)
+    missing = "not found" in told or "no such file" in told
+    assert isinstance(error, ExecutableMissing if missing else ExecutableRefused)
 
 
 class _Said:
