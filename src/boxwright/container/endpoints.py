@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from boxwright.container.config import ContainerConfigInvalid, PortBinding
 from boxwright.container.ports import parse_exposed
+from boxwright.container.rows import on_record
 from boxwright.errors import Denied
 from boxwright.network.plan import Endpoint, Port
 from boxwright.spec.values import replace
@@ -96,7 +97,9 @@ def joined(
     return networks.endpoint(
         network,
         container.id,
-        addresses=networks.allocate_both(network, container.id, (wish.get("ipv4", ""), wish.get("ipv6", ""))),
+        addresses=networks.allocate_both(
+            network, container.id, (wish.get("ipv4", ""), wish.get("ipv6", "")), on_record=on_record
+        ),
         wish=wish,
         number=next(n for n in range(len(used) + 1) if f"eth{n}" not in used),
         names=names_of(container, wish),

@@ -20,6 +20,12 @@ def identities(db: Database) -> list[str]:
         return [identity for (identity,) in sql.execute("SELECT id FROM containers")]
 
 
+def on_record(db: Database, identity: str) -> bool:
+    """Whether there is such a container."""
+    with db.read() as sql:
+        return bool(sql.execute("SELECT 1 FROM containers WHERE id = ?", (identity,)).fetchone())
+
+
 def holdings(db: Database) -> Iterator[Holding]:
     """Of every container."""
     with db.read() as sql:

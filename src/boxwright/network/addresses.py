@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from boxwright.content.lease import held
+from boxwright.errors import NotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.content.db import Database
+
+
+class OwnerGone(NotFound):
+    """The container that was to get an address was removed meanwhile."""
 
 
 def release(db: Database, owner: str, network: str = "") -> None:

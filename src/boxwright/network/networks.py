@@ -50,10 +50,6 @@ class NetworkExists(Conflict):
     """The name is taken."""
 
 
-class OwnerGone(NotFound):
-    """The container that was to get an address was removed meanwhile."""
-
-
 class AddressTaken(Conflict):
     """The address belongs to another container."""
 
@@ -468,12 +464,19 @@ class Networks:
             sql.execute("INSERT INTO addresses VALUES (?, ?, ?)", (network.name, address, container))
         return address
 
-    def allocate_both(self, network: Network, container: str, wanted: tuple[str, str]) -> tuple[str, str]:
-        """Of a container on record, its addresses of IPv4 and IPv6: one that is removed meanwhile would never give them
-        back. Raises OwnerGone and what `allocate` raises."""
-        with self._db.write(durable=False) as sql:
-            if not sql.execute("SELECT 1 FROM containers WHERE id = ?", (container,)).fetchone():
-                raise OwnerGone(f"No such container: {container}")
+    def allocate_both(
+        self,
+        network: Network,
+        container: str,
+        wanted: tuple[str, str],
+        *,
+        on_record: Callable[[Database, str], bool],
+    ) -> tuple[str, str]:
+        """A container's addresses of IPv4 and IPv6, while it is `on_record`: one that is removed meanwhile would never
+        give them back. Raises OwnerGone and what `allocate` raises."""
+        with self._db.write(durable=False):
+            if not on_record(self._db, container):
+                raise addresses.OwnerGone(f"No such container: {container}")
             four, six = wanted
             return self.allocate(network, container, four), self.allocate(network, container, six, six=True)
 
