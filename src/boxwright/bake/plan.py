@@ -7,7 +7,8 @@ from pathlib import Path
 
 from boxwright.bake import allow, files, requests
 from boxwright.bake.definition import Outside
-from boxwright.bake.names import CWD
+from boxwright.bake.environ import AskedVariables
+from boxwright.bake.names import CWD, near
 from boxwright.bake.resolve import Resolved, resolve
 from boxwright.spec.platform import host
 from boxwright.spec.values import dataclass, field, replace
@@ -72,11 +73,18 @@ def addressed(request: BakeRequest) -> BakeRequest:
 
 def configured(request: BakeRequest) -> Config:
     """All that the files say. Raises DefinitionInvalid, DefinitionMissing."""
+    environ = AskedVariables({**request.environ, **request.variables})
     around = Outside(
-        environ={**request.environ, **request.variables},
+        environ=environ,
         builtin={"BAKE_CMD_CONTEXT": request.command, "BAKE_LOCAL_PLATFORM": str(host())},
     )
-    return files.parse(_files(request), around, request.cwd)
+    config = files.parse(_files(request), around, request.cwd)
+    known = [variable.name for variable in config.variables]
+    for name in sorted(request.variables.keys() - environ.asked):
+        guess = near(name, known)
+        more = f"; did you mean {guess}?" if guess else ""
+        config.warnings.append(f"--var {name}: the definition has no such variable{more}")
+    return config
 
 
 def _files(request: BakeRequest) -> list[File]:

@@ -10,9 +10,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from boxwright.build.fields import RequestInvalid
-from boxwright.errors import Invalid
+from boxwright.errors import Invalid, Unsupported
 from boxwright.spec.platform import Platform
 from boxwright.spec.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from boxwright.transfer.manifest_lists import IndexNotes
 
 MANIFEST, INDEX = "manifest", "index"
 MANIFEST_DESCRIPTOR, INDEX_DESCRIPTOR = "manifest-descriptor", "index-descriptor"
@@ -46,6 +50,25 @@ def parse_annotations(given: Mapping[str, str]) -> tuple[Annotation, ...]:
                 )
             found.append(_annotation(level=match[1], platform=match[2] or "", key=key, value=value))
     return tuple(found)
+
+
+def index_notes(given: Mapping[str, str]) -> IndexNotes:
+    """The annotations of an index over images as they are, by the text before ``=``; those without a level are its
+    own. Raises RequestInvalid, Unsupported."""
+    from boxwright.transfer.manifest_lists import IndexNotes
+
+    found = parse_annotations(
+        {key if ":" in key else f"{INDEX}:{key}": value for key, value in given.items()}
+    )
+    entries: dict[str, dict[str, str]] = {}
+    for one in found:
+        if one.level not in (INDEX, MANIFEST_DESCRIPTOR):
+            raise Unsupported(
+                f"{one.level} annotations are not supported here", hint="build --annotation has them"
+            )
+        if one.level == MANIFEST_DESCRIPTOR:
+            entries.setdefault(one.platform, {})[one.key] = one.value
+    return IndexNotes(at(found, INDEX), entries)
 
 
 def parse_attribute(name: str, value: str) -> Annotation | None:

@@ -392,6 +392,11 @@ def _file(output: Output) -> str:
         raise RequestInvalid("refusing to write a tar to the terminal", hint="give dest=FILE")
     if dest != "-" and os.path.isdir(dest):
         raise RequestInvalid(f"output type={output.type}: {dest} is a directory", hint="give dest=FILE")
+    if not os.path.isdir(folder := os.path.dirname(dest) or "."):
+        raise RequestInvalid(
+            f"output type={output.type}: the directory {folder} of dest={dest} does not exist",
+            hint=f"make it first: mkdir -p {folder}",
+        )
     return dest
 
 

@@ -167,7 +167,6 @@ def _sink(dest: str) -> Iterator[BinaryIO]:
             yield out
         return
     path = Path(dest)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():  # a FIFO or a device is written as it is
         with path.open("wb") as out:
             yield out

@@ -82,6 +82,9 @@ def bake_args(p: Parser) -> None:
 
 def bake(ctx: Context, args: Namespace) -> int:
     """Progress, warnings and what privileges are wanted on standard error; definitions on standard output."""
+    from boxwright.cli.progress.build import check_kind
+
+    check_kind(args.progress)
     with _opened(ctx, args, _request(ctx, args)) as request:
         return _bake(ctx, args, request)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from boxwright.cli.flags import SUPPRESS
-from boxwright.errors import Invalid, Unsupported
+from boxwright.errors import Invalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -195,11 +195,11 @@ def imagetools_create_args(p: Parser) -> None:
 
 def imagetools_create(ctx: Context, args: Namespace) -> int:
     """Join images in registries."""
-    from boxwright.cli.progress.build import KINDS
+    from boxwright.build.options import parse_annotations
+    from boxwright.cli.progress.build import check_kind
 
-    if args.progress and args.progress not in KINDS:
-        raise Invalid(f"invalid progress mode {args.progress!r}: there are {', '.join(KINDS)}")
-    annotations = _index_annotations(args.annotation)
+    check_kind(args.progress)
+    annotations = parse_annotations(args.annotation)
     sources = [*(_from_file(ctx, path) for path in args.file), *args.sources]
     made = ctx.engine.registry.imagetools_create(
         args.tag, sources, append=args.append, annotations=annotations, dry_run=args.dry_run
@@ -213,23 +213,6 @@ def imagetools_create(ctx: Context, args: Namespace) -> int:
             ctx.err(f"pushed {made.descriptor.digest} to {tag}")
         ctx.out(str(made.descriptor.digest))
     return 0
-
-
-def _index_annotations(texts: Sequence[str]) -> dict[str, str]:
-    """Those of an index, by key; ``index:`` before a key may be left out. Raises RequestInvalid, Unsupported."""
-    from boxwright.build.annotations import INDEX, parse_annotations
-    from boxwright.build.options import parse_annotations as pairs
-
-    given = pairs(texts)
-    levels = {key if ":" in key else f"{INDEX}:{key}": value for key, value in given.items()}
-    found = {}
-    for one in parse_annotations(levels):
-        if one.level != INDEX:
-            raise Unsupported(
-                f"{one.level} annotations are not supported here", hint="build --annotation has them"
-            )
-        found[one.key] = one.value
-    return found
 
 
 def _from_file(ctx: Context, path: str) -> str:

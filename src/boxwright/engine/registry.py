@@ -110,7 +110,10 @@ class RegistryAPI:
         annotations: Mapping[str, str] | None = None,
         dry_run: bool = False,
     ) -> Index | Manifest:
-        """Join images in registries into one with several platforms. Raises Invalid, what registries raise."""
+        """Join images in registries into one with several platforms. `annotations` are those of the index by key;
+        before a key may stand where it is for: ``index:``, ``manifest-descriptor:`` or ``manifest-descriptor[arm64]:``.
+        Raises Invalid, Unsupported, what registries raise."""
+        from boxwright.build.annotations import index_notes
         from boxwright.transfer.manifest_lists import create
 
         return create(
@@ -118,7 +121,7 @@ class RegistryAPI:
             tags,
             sources,
             append=append,
-            annotations=annotations,
+            notes=index_notes(annotations or {}),
             dry_run=dry_run,
         )
 

@@ -188,16 +188,44 @@ def platform_of(remote: Remote, manifest: Manifest) -> Platform | None:
     return platform if platform.os else None
 
 
-def composed(entries: Sequence[Descriptor], annotations: Mapping[str, str] | None = None) -> Index:
-    """An index over these; of Docker's kind when every entry is."""
+@dataclass(frozen=True, slots=True)
+class IndexNotes:
+    """The annotations that an index gets, and by platform ('' is every one) the descriptors in it."""
+
+    index: Mapping[str, str]
+    entries: Mapping[str, Mapping[str, str]]
+
+    def __bool__(self) -> bool:
+        return bool(self.index or self.entries)
+
+    def on(self, entries: Sequence[Descriptor]) -> list[Descriptor]:
+        """The descriptors with theirs. Raises Invalid for a platform that is not among them."""
+        there = {str(e.platform): None for e in entries if e.platform}
+        for platform in self.entries:
+            if platform and platform not in there:
+                raise Invalid(
+                    f"invalid annotation: no platform {platform} found in source",
+                    hint=f"there are {', '.join(there)}" if there else "",
+                )
+        for_all = self.entries.get("", {})
+        noted = [{**e.annotations, **for_all, **self.entries.get(str(e.platform), {})} for e in entries]
+        # In the order of their keys, as Go writes a map: the same index has the same digest there.
+        return [replace(e, annotations=dict(sorted(notes.items()))) for e, notes in zip(entries, noted)]
+
+
+def composed(entries: Sequence[Descriptor], notes: IndexNotes | None = None) -> Index:
+    """An index over these; of Docker's kind when every entry is and nothing is noted. Raises Invalid."""
     docker = (
         bool(entries)
-        and not annotations
+        and not notes
         and all(e.media_type in (mt.DOCKER_MANIFEST, mt.DOCKER_LIST) for e in entries)
     )
-    plain = [replace(e, annotations=e.annotations if not docker else {}) for e in entries]
+    if docker:
+        plain = [replace(e, annotations={}) for e in entries]
+        return Index.compose(plain, media_type=mt.DOCKER_LIST)
+    noted = notes.on(entries) if notes else entries
     return Index.compose(
-        plain, media_type=mt.DOCKER_LIST if docker else mt.OCI_INDEX, annotations=annotations
+        noted, media_type=mt.OCI_INDEX, annotations=dict(sorted(notes.index.items())) if notes else None
     )
 
 
@@ -234,7 +262,7 @@ def create(
     sources: Sequence[str],
     *,
     append: bool = False,
-    annotations: Mapping[str, str] | None = None,
+    notes: IndexNotes | None = None,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Index | Manifest:
@@ -254,8 +282,8 @@ def create(
         fresh = find_entries(client, reference)
         digests = {e.desc.digest for e in fresh}
         entries = [e for e in entries if e.desc.digest not in digests] + fresh
-    content: Index | Manifest = composed([e.desc for e in entries], annotations)
-    if len(references) == 1 and not annotations:
+    content: Index | Manifest = composed([e.desc for e in entries], notes)
+    if len(references) == 1 and not notes:
         only = client.remote(references[0]).manifest(str(references[0]))[1]
         content = only if isinstance(only, Index) else content
     if not dry_run:

@@ -158,6 +158,32 @@ def test_variables_and_standard_input(
     assert code == 0 and json.loads(out)["target"]["default"]["tags"] == ["typed"]
 
 
+@pytest.mark.parametrize("words", [["--print"], ["--list=targets"], []])
+def test_a_progress_that_there_is_not(run: Callable[..., tuple[int, str, str]], words: list[str]) -> None:
+    code, out, err = run(*words, "--progress=nosuch")
+    assert code == 1 and out == "" and "invalid progress mode 'nosuch'" in err
+
+
+def test_a_variable_that_the_definition_does_not_have_is_told(
+    run: Callable[..., tuple[int, str, str]],
+) -> None:
+    Path("x.hcl").write_text('variable "TAG" { default = "v" }\ntarget "default" { tags = [TAG] }\n')
+    Path("x.yaml").write_text(
+        "services:\n  a:\n    build:\n      context: .\n      args:\n        - BARE\n    image: a:${IMAGE}\n"
+    )
+    Path(".env").write_text("IMAGE=${INNER:-no}\nX\n")
+    for words, told in (
+        (["-f", "x.hcl", "--var", "TGA=1"], {"TGA"}),
+        (["-f", "x.hcl", "--var", "TAG=1", "--var", "BAKE_CMD_CONTEXT=x"], {"BAKE_CMD_CONTEXT"}),
+        (["-f", "x.yaml", "--var", "BARE=1", "--var", "INNER=1", "--var", "TAG=1"], {"TAG"}),
+        (["-f", "x.yaml", "-f", "x.hcl", "--var", "IMAGE=1", "--var", "TAG=1", "--var", "X=1"], set()),
+    ):
+        code, _, err = run("--print", *words)
+        found = {line.split("--var ")[1].split(":")[0] for line in err.splitlines() if "--var " in line}
+        assert (code, found) == (0, told), err
+    assert "did you mean TAG?" in run("--print", "-f", "x.hcl", "--var", "TGA=1")[2]
+
+
 def test_an_archive_without_a_place_goes_to_standard_output(run: Callable[..., tuple[int, str, str]]) -> None:
     words = ("type=oci", "type=tar", "type=oci,tar=false", "type=oci,dest=x", "type=docker")
     options = [word for text in words for word in ("--set", f"app.output+={text}")]

@@ -253,12 +253,45 @@ def test_manifest_and_imagetools(registry: FakeRegistry, run: Run) -> None:
     for option, said in (
         ("--annotation=nonsense:a=b", "unknown annotation type 'nonsense'"),
         ("--annotation=org.x/y:z=b", "invalid annotation type 'org.x/y'"),
-        ("--annotation=manifest-descriptor:a=b", "manifest-descriptor annotations are not supported here"),
+        ("--annotation=manifest:a=b", "manifest annotations are not supported here"),
+        ("--annotation=index-descriptor:a=b", "index-descriptor annotations are not supported here"),
+        ("--annotation=manifest-descriptor[linux/s390x]:a=b", "no platform linux/s390x found in source"),
         ("--annotation=a", "invalid annotation 'a', expected key=value"),
         ("--progress=nonsense", "invalid progress mode 'nonsense'"),
     ):
         code, _, err = run(*dry, option)
         assert code == 1 and said in err, option
+
+
+def test_entries_of_an_index_that_is_joined_are_annotated(registry: FakeRegistry, run: Run) -> None:
+    registry.add_image("arm", "1", ARM)
+    options = ("manifest-descriptor:a=all", "manifest-descriptor[linux/arm64]:a=arm", "index:a=top", "b=top")
+    sources = (f"{registry.host}/app:1", f"{registry.host}/arm:1")
+    words = [f"--annotation={option}" for option in options]
+    made = json.loads(run("imagetools", "create", "--dry-run", *words, *sources)[1])
+    assert made["mediaType"] == "application/vnd.oci.image.index.v1+json"
+    assert made["annotations"] == {"a": "top", "b": "top"}
+    found = {entry["platform"]["architecture"]: entry["annotations"] for entry in made["manifests"]}
+    assert found == {"amd64": {"a": "all"}, "arm64": {"a": "arm"}}
+    # One that is an index already is written anew.
+    name = f"{registry.host}/joined:2"
+    run("imagetools", "create", "-t", name, *sources)
+    again = json.loads(
+        run("imagetools", "create", "--dry-run", "--annotation=manifest-descriptor:x=y", name)[1]
+    )
+    assert [entry["annotations"] for entry in again["manifests"]] == [{"x": "y"}] * 2
+    # As Go writes a map, so that the digest is the one that buildx would come to.
+    made = json.loads(
+        run(
+            "imagetools",
+            "create",
+            "--dry-run",
+            *words[::-1],
+            "--annotation=manifest-descriptor:Z=z",
+            *sources,
+        )[1]
+    )
+    assert [*made["annotations"]] == ["a", "b"] and [*made["manifests"][0]["annotations"]] == ["Z", "a"]
 
 
 def test_json_progress(registry: FakeRegistry, run: Run) -> None:

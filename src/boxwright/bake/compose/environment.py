@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import ChainMap
 
+from boxwright.bake.environ import LayeredVariables
 from boxwright.bake.errors import DefinitionInvalid, DefinitionTooLarge
 from boxwright.bake.hcl.budget import Budget
 
@@ -110,7 +110,7 @@ def parse_dotenv(text: str, environ: Mapping[str, str], budget: Budget | None = 
     """The variables of a ``.env`` file; `budget` is that of all files that are read together. Raises
     DefinitionInvalid."""
     found: dict[str, str] = {}
-    known = ChainMap(dict(environ), found)
+    known = LayeredVariables(environ, found)
     budget = budget or Budget()
     text = text.replace("\r\n", "\n").removeprefix("\ufeff")
     at = 0

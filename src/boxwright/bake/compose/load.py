@@ -18,6 +18,7 @@ from boxwright.bake.entries import (
     SshEntry,
     attest_text,
 )
+from boxwright.bake.environ import LayeredVariables
 from boxwright.bake.errors import DefinitionInvalid, DefinitionTooLarge
 from boxwright.bake.hcl.budget import Budget
 from boxwright.bake.names import check_name, sanitized
@@ -97,7 +98,7 @@ class _Project:
             assert file.tree is not None
             self._tree = file.tree
             own = variables_of(file.tree, ".env", self._outer, self._budget) or {}
-            self._environ = {"COMPOSE_PROJECT_NAME": "bake", **own, **self._outer}
+            self._environ = LayeredVariables(self._outer, own, {"COMPOSE_PROJECT_NAME": "bake"})
             self._model = self._merged(self._model, file.data, file.name)
         services = self._section("services")
         if not services and not self._section("secrets"):
@@ -290,7 +291,7 @@ class _Project:
         """The variables of a service, those of its files among them."""
         found: dict[str, str] = {}
         for file in service.get("env_file") or ():
-            read = variables_of(file.tree, file.path, {**self._environ, **found}, self._budget)
+            read = variables_of(file.tree, file.path, LayeredVariables(found, self._environ), self._budget)
             if read is None and file.required:
                 raise DefinitionInvalid(f"env file {file.path} not found")
             found.update(read or {})

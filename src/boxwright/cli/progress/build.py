@@ -35,11 +35,16 @@ _SAID = float("inf")
 KINDS = ("auto", "plain", "tty", "quiet", "none", "rawjson")
 
 
+def check_kind(kind: str) -> None:
+    """Whether ``--progress`` takes this; '' is not given. Raises Invalid."""
+    if kind and kind not in KINDS:
+        raise Invalid(f"invalid progress mode {kind!r}: there are {', '.join(KINDS)}")
+
+
 def make(ctx: Context, kind: str, *, quiet: bool) -> View:
     """The view that ``--progress`` and ``-q`` ask for; 'auto' goes by the terminal. Raises Invalid."""
     typed, kind = kind, kind or ctx.settings.progress or "auto"
-    if kind not in KINDS:
-        raise Invalid(f"invalid progress mode {kind!r}: there are {', '.join(KINDS)}")
+    check_kind(kind)
     if quiet or kind in ("quiet", "none"):
         return Quiet(ctx)
     if kind == "tty" and not ctx.stderr_is_tty:
