@@ -6,8 +6,11 @@ import hashlib
 import io
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,8 +21,8 @@ from boxwright.build.remotecache.config import CacheConfig, CacheLayer, OwnRecor
 from boxwright.build.remotecache.gha import GhaSink, GhaSource, JobToken
 from boxwright.build.remotecache.local import LocalSink, LocalSource
 from boxwright.build.remotecache.options import parse_from, parse_to
-from boxwright.build.remotecache.places import DIFF_ID, CacheDenied, CacheMissing
-from boxwright.build.remotecache.s3 import S3Sink, S3Source
+from boxwright.build.remotecache.places import DIFF_ID, CacheCorrupt, CacheDenied, CacheMissing
+from boxwright.build.remotecache.s3 import Bucket, S3Sink, S3Source
 from boxwright.errors import BoxwrightError
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.http import Http
@@ -149,6 +152,128 @@ def test_old_layers_of_a_bucket_are_made_new(http: Http) -> None:
         sink.write(ONE.config, ONE.descriptors, ONE, quiet)
         assert bucket.client.head_object(Bucket=bucket.name, Key=key)["LastModified"] > before
         assert bucket.read(key) == b"first" * 100
+
+
+class Slow(Blobs):
+    """Gives few bytes at a time; `cut`: and not all of them."""
+
+    def __init__(self, data: bytes, cut: int | None = None) -> None:
+        super().__init__(data)
+        self.cut = cut
+
+    def open(self, desc: Descriptor) -> BinaryIO:
+        data = self.content[desc.digest][: self.cut]
+
+        class Stream(io.BytesIO):
+            def read(self, size: int | None = -1) -> bytes:
+                return super().read(min(size or 0, 1 << 20))
+
+        return Stream(data)
+
+
+LEAST = 5 << 20  # bytes of a part that is not the last one, which S3 takes
+
+
+def test_large_layers_go_into_a_bucket_in_parts(http: Http) -> None:
+    large = Slow(b"abc" * (4 << 20))
+    digest = large.descriptors[0].digest
+    with s3() as bucket:
+        sink = S3Sink(parse_to(bucket.options()), http, part=LEAST)
+        sink.write(large.config, large.descriptors, large, quiet)
+        head = bucket.client.head_object(Bucket=bucket.name, Key=f"blobs/{digest}", PartNumber=1)
+        assert head["PartsCount"] == 3
+        with S3Source(parse_from(bucket.options()), http).open(large.descriptors[0]) as stream:
+            assert Digest.of(stream.read()) == digest
+
+
+def test_a_large_layer_of_a_bucket_is_made_new_in_parts(http: Http) -> None:
+    large = Slow(b"abc" * (4 << 20))
+    key = f"blobs/{large.descriptors[0].digest}"
+    with s3() as bucket:
+        S3Sink(parse_to(bucket.options()), http).write(large.config, large.descriptors, large, quiet)
+        assert not bucket.client.head_object(Bucket=bucket.name, Key=key)["ETag"].endswith('-3"')
+        again = parse_to(bucket.options(touch_refresh="1ns"))
+        until = time.monotonic() + 30
+        while not bucket.client.head_object(Bucket=bucket.name, Key=key)["ETag"].endswith('-3"'):
+            assert time.monotonic() < until
+            S3Sink(again, http, copied=LEAST).write(large.config, large.descriptors, large, quiet)
+        assert bucket.read(key) == large.content[large.descriptors[0].digest]
+
+
+def test_what_was_sent_of_a_layer_is_taken_back_when_it_fails(http: Http) -> None:
+    cut = Slow(b"abc" * (4 << 20), cut=8 << 20)
+    with s3() as bucket:
+        with pytest.raises(CacheCorrupt):
+            S3Sink(parse_to(bucket.options()), http, part=LEAST).write(
+                cut.config, cut.descriptors, cut, quiet
+            )
+        assert bucket.keys() == []
+        assert not bucket.client.list_multipart_uploads(Bucket=bucket.name).get("Uploads")
+
+
+@contextmanager
+def answering(answers: Sequence[tuple[int, bytes]]) -> Iterator[tuple[str, list[str]]]:
+    """A server that gives these answers in turn: its URL, and what it was asked for."""
+    left, asked = iter(answers), list[str]()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_one_request(self) -> None:
+            self.raw_requestline = self.rfile.readline()
+            if not self.raw_requestline or not self.parse_request():
+                self.close_connection = True
+                return
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            asked.append(f"{self.command} {self.path}")
+            status, body = next(left)
+            self.send_response_only(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_an_error_behind_status_200_is_one(http: Http) -> None:
+    """S3 begins its answer to the end of an upload before it knows how that goes."""
+    answers = [
+        (
+            200,
+            b"<InitiateMultipartUploadResult><UploadId>a&amp;b/c</UploadId></InitiateMultipartUploadResult>",
+        ),
+        (200, b""),
+        (200, b""),
+        (200, b'<?xml version="1.0"?>\n<Error><Code>InternalError</Code></Error>'),
+        (200, b"<CompleteMultipartUploadResult/>"),
+    ]
+    with answering(answers) as (url, asked):
+        place = parse_to(
+            f"type=s3,bucket=b,region=r,access_key_id=x,secret_access_key=y,use_path_style=true,endpoint_url={url}"
+        )
+        Bucket(place, http, part=LEAST).put(
+            "key",
+            lambda: io.BytesIO(bytes(LEAST + 1)),
+            LEAST + 1,
+            hashlib.sha256(bytes(LEAST + 1)).hexdigest(),
+        )
+    named = "uploadId=a%26b%2Fc"
+    assert asked == [
+        "POST /b/key?uploads=",
+        f"PUT /b/key?partNumber=1&{named}",
+        f"PUT /b/key?partNumber=2&{named}",
+        f"POST /b/key?{named}",
+        f"POST /b/key?{named}",
+    ]
 
 
 def test_a_wrong_key_is_no_way_in(http: Http) -> None:
