@@ -102,7 +102,10 @@ def limits_of(request: BuildRequest) -> StepLimits:
         cgroup_parent=request.cgroup_parent,
     )
     if limits.definition():
+        from boxwright.runtime.host import check_cpusets
+
         limits.resources()
+        check_cpusets(limits.cpuset_cpus, limits.cpuset_mems)
     if request.ulimits:
         from boxwright.spec.runtimespec import parse_limits, rlimits
 

@@ -139,42 +139,22 @@ def block_io(limits: Limits) -> Mapping[str, Any]:
 
 
 def check_cpus(limits: Limits) -> None:
-    """CPUs that this host does not have, or real-time limits that it cannot keep. Raises ContainerConfigInvalid."""
-    if limits.cpu_rt_period or limits.cpu_rt_runtime:
-        from boxwright.runtime.host import limits_realtime
+    """CPUs that this host does not have, or real-time limits that it cannot keep. Raises ContainerConfigInvalid,
+    LimitInvalid."""
+    from boxwright.runtime.host import check_cpusets, limits_realtime
 
-        if not limits_realtime():
-            raise ContainerConfigInvalid(
-                "Your kernel does not support CPU real-time scheduler",
-                hint="--cpu-rt-period and --cpu-rt-runtime need cgroup v1 and a kernel with RT_GROUP_SCHED",
-            )
+    if (limits.cpu_rt_period or limits.cpu_rt_runtime) and not limits_realtime():
+        raise ContainerConfigInvalid(
+            "Your kernel does not support CPU real-time scheduler",
+            hint="--cpu-rt-period and --cpu-rt-runtime need cgroup v1 and a kernel with RT_GROUP_SCHED",
+        )
     if limits.nano_cpus:
         many = len(os.sched_getaffinity(0))
         if not 10**7 <= limits.nano_cpus <= many * 10**9:
             raise ContainerConfigInvalid(
                 f"range of CPUs is from 0.01 to {many}.00, as there are only {many} CPUs available"
             )
-    for wanted, file, what in (
-        (limits.cpuset_cpus, "cpu", "CPUs"),
-        (limits.cpuset_mems, "node", "memory nodes"),
-    ):
-        if wanted:
-            have = _numbers(read_text(f"/sys/devices/system/{file}/online").strip() or "0")
-            if not _numbers(wanted) <= have:
-                shown = ",".join(map(str, sorted(have))) if len(have) < 9 else f"{min(have)}-{max(have)}"
-                raise ContainerConfigInvalid(
-                    f"requested {what} are not available - requested {wanted}, available: {shown}"
-                )
-
-
-def _numbers(text: str) -> set[int]:
-    found: set[int] = set()
-    for part in text.split(","):
-        low, dash, high = part.strip().partition("-")
-        if not low.isdecimal() or (dash and not high.isdecimal()) or int(high or low) - int(low) > 1 << 16:
-            raise ContainerConfigInvalid(f"invalid value {text} for cpuset: wanted such as 0-3 or 0,1")
-        found |= set(range(int(low), int(high or low) + 1))
-    return found
+    check_cpusets(limits.cpuset_cpus, limits.cpuset_mems)
 
 
 def seccomp(choice: str, capabilities: Iterable[str], host: Host) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from functools import cache
 
-from boxwright.spec.runtimespec import bounding_set, device
+from boxwright.spec.runtimespec import LimitInvalid, bounding_set, device
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
@@ -98,6 +98,55 @@ def weighs_devices() -> bool:
 def limits_realtime() -> bool:
     """Whether cgroups limit the time of real-time processes."""
     return os.path.exists("/sys/fs/cgroup/cpu/cpu.rt_period_us")
+
+
+def check_cpusets(cpus: str, mems: str) -> None:
+    """Refuse processors and memory nodes that this host does not have; '' asks for none. Raises LimitInvalid."""
+    for wanted, kind, devices, what in (
+        (cpus, "cpus", "cpu", "CPUs"),
+        (mems, "mems", "node", "memory nodes"),
+    ):
+        if not wanted:
+            continue
+        have = _usable(kind, devices)
+        try:
+            available = _numbers(wanted) <= _numbers(have)
+        except ValueError as error:
+            raise LimitInvalid(
+                f"Invalid value {wanted} for cpuset {kind}", hint=f"--cpuset-{kind} wants such as 0-3 or 0,1"
+            ) from error
+        if not available:
+            raise LimitInvalid(
+                f"Requested {what} are not available - requested {wanted}, available: {have}",
+                hint=f"--cpuset-{kind} wants some of these",
+            )
+
+
+def _usable(kind: str, devices: str) -> str:
+    for path in (
+        f"/sys/fs/cgroup/cpuset.{kind}.effective",
+        f"/sys/fs/cgroup/cpuset/cpuset.effective_{kind}",
+        f"/sys/devices/system/{devices}/online",
+    ):
+        try:
+            with open(path) as file:
+                return file.read().strip()
+        except OSError:
+            continue
+    return "0"
+
+
+def _numbers(text: str) -> set[int]:
+    """Such as ``0-3,5``. Raises ValueError."""
+    found: set[int] = set()
+    if not text.isascii():
+        raise ValueError(text)
+    for part in text.split(","):
+        low, dash, high = part.strip().partition("-")
+        if not low.isdecimal() or (dash and not high.isdecimal()) or int(high or low) - int(low) > 1 << 16:
+            raise ValueError(text)
+        found |= set(range(int(low), int(high or low) + 1))
+    return found
 
 
 def devices(directory: str = "/dev") -> list[dict[str, Any]]:

@@ -464,11 +464,12 @@ class Resources:
             raise LimitInvalid(
                 "Minimum memory limit can not be less than memory reservation limit, see usage"
             )
+        self._check_cpu()
         if self.nano_cpus and (self.cpu_period or self.cpu_quota):
             raise LimitInvalid("Conflicting options: Nano CPUs and CPU Period/Quota cannot both be set")
         if self.cpu_rt_period and self.cpu_rt_runtime > self.cpu_rt_period:
             raise LimitInvalid("cpu real-time runtime cannot be higher than cpu real-time period")
-        period, quota = self.cpu_period, self.cpu_quota
+        period, quota = self.cpu_period, max(self.cpu_quota, -1)
         if self.nano_cpus:
             period, quota = 100_000, self.nano_cpus * 100_000 // 1_000_000_000
         mem: dict[str, Any] = {
@@ -496,6 +497,22 @@ class Resources:
         if self.oom_kill_disable:
             parts["memory"]["disableOOMKiller"] = True
         return {key: value for key, value in parts.items() if value}
+
+    def _check_cpu(self) -> None:
+        """What the kernel refuses, in words that name the option. Raises LimitInvalid."""
+        if self.cpu_shares < 0:
+            raise LimitInvalid(f"invalid CPU shares ({self.cpu_shares}): value must be a positive integer")
+        if self.cpu_period and not 1_000 <= self.cpu_period <= 1_000_000:
+            raise LimitInvalid(
+                "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
+                hint="--cpu-period is in microseconds",
+            )
+        if 0 < self.cpu_quota < 1_000:
+            raise LimitInvalid(
+                "CPU cfs quota can not be less than 1ms (i.e. 1000)", hint="--cpu-quota is in microseconds"
+            )
+        if 0 < self.nano_cpus < 10_000_000:
+            raise LimitInvalid(f"--cpus {self.nano_cpus / 1e9:g} is less than 0.01, the least that there is")
 
 
 def of_other_users(spec: Mapping[str, Any], users: Sequence[Mapping[str, int]]) -> dict[str, Any]:

@@ -187,8 +187,8 @@ def test_a_step_gets_what_the_build_was_allowed(
 def test_a_device_that_is_not_required_may_be_absent(tmp_path: Path) -> None:
     here = DevicesAllowed(all=True, directories=(str(tmp_path),))
     spec = config()
-    give(ExecOp(argv=("true",), devices=(("vendor.com/none", False),)), here, spec)
-    assert spec == config()
+    absent = give(ExecOp(argv=("true",), devices=(("vendor.com/none", False),)), here, spec)
+    assert absent == ["vendor.com/none"] and spec == config()
     with pytest.raises(cdi.DeviceMissing):
         give(ExecOp(argv=("true",), devices=(("vendor.com/none", True),)), here, spec)
 

@@ -68,6 +68,9 @@ def test_resources() -> None:
     assert rs.Resources(memory=10 << 20).json() == {"memory": {"limit": 10 << 20, "swap": 20 << 20}}
     assert rs.Resources(memory=10 << 20, memory_swap=-1).json()["memory"]["swap"] == -1
     assert rs.Resources(nano_cpus=500_000_000).json() == {"cpu": {"period": 100_000, "quota": 50_000}}
+    assert rs.Resources(cpu_quota=-5).json() == {
+        "cpu": {"quota": -1}
+    }  # the kernel knows one word for no limit
     for wrong in (
         {"memory": 1},
         {"memory": 10 << 20, "memory_swap": 1},
@@ -76,6 +79,12 @@ def test_resources() -> None:
         {"swappiness": 101},
         {"swappiness": -2},
         {"blkio_weight": 9},
+        {"cpu_shares": -1},
+        {"cpu_period": 999},
+        {"cpu_period": 1_000_001},
+        {"cpu_period": -1},
+        {"cpu_quota": 999},
+        {"nano_cpus": 9_999_999},
     ):
         with pytest.raises(LimitInvalid):
             rs.Resources(**wrong).json()

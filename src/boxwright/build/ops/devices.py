@@ -44,19 +44,21 @@ def of_insecure(blocks: str = "/sys/block") -> list[dict[str, Any]]:
     return found + [rs.device(path=f"/dev/loop{n}", kind="b", major=_LOOP, minor=n) for n in range(count)]
 
 
-def give(op: ExecOp, allowed: DevicesAllowed, spec: dict[str, Any]) -> None:
-    """Give the step's container its devices; one that is not required may be absent. Raises DeviceDenied,
-    DeviceMissing, SpecInvalid, SpecUnsafe."""
+def give(op: ExecOp, allowed: DevicesAllowed, spec: dict[str, Any]) -> list[str]:
+    """Give the step's container its devices; the names of those that are absent and not required are returned. Raises
+    DeviceDenied, DeviceMissing, SpecInvalid, SpecUnsafe."""
     if not op.devices:
-        return
+        return []
     here = cdi.load(allowed.directories or cdi.DIRECTORIES)
     found: dict[str, cdi.CdiDevice] = {}
+    absent: list[str] = []
     for word, required in op.devices:
         try:
             devices = here.find(allowed.aliases.get(word, word))
         except cdi.DeviceMissing:
             if required:
                 raise
+            absent.append(word)
             continue
         for device in devices:
             if not _may(device, word, allowed):
@@ -65,6 +67,7 @@ def give(op: ExecOp, allowed: DevicesAllowed, spec: dict[str, Any]) -> None:
                 )
             found[device.name] = device
     cdi.apply(spec, found.values())
+    return absent
 
 
 def _may(device: cdi.CdiDevice, word: str, allowed: DevicesAllowed) -> bool:

@@ -209,7 +209,9 @@ def _spec(step: Step, stack: ExitStack) -> dict[str, Any]:
         devices=devices.of_insecure() if privileged and ctx.sandbox.users is None else (),
         shm_size=op.shm_size or rs.SHM_SIZE,
     ).json()
-    devices.give(op, ctx.sandbox.devices, spec)
+    for name in devices.give(op, ctx.sandbox.devices, spec):
+        said = f"this host has no device {name}, which is not required: the step runs without it\n"
+        ctx.log(2, said.encode(errors="replace"))
     if ctx.sandbox.users is not None:
         spec = rs.of_other_users(spec, ctx.sandbox.users.mappings())
     return spec
