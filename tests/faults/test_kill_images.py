@@ -15,8 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from boxwright.build.options import outputs as parse_outputs
+from boxwright.build.progress import BuildWarning, StepDone, StepFailure
+from boxwright.build.request import BuildFailed
 from boxwright.engine import Engine
-from boxwright.errors import Unavailable
+from boxwright.errors import NotFound, Unavailable
 from boxwright.files.disk import DiskFull
 from support import REAL_ROOT
 from support.chance import chance, rounds
@@ -229,11 +232,9 @@ def test_a_full_disk(small: Engine, tmp_path: Path, big: Path, how: str) -> None
     assert [image.tags for image in eng.images.list()] == [("keep:latest",)]
 
 
-@pytest.mark.rooted
-def test_not_a_byte_left(small: Engine) -> None:
-    eng, filling = small, small.root.parent / "filler"
-    imported(eng, "keep")
-    fd = os.open(filling, os.O_WRONLY | os.O_CREAT)
+def fill(path: Path) -> None:
+    """Let a file take all that its disk has."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
     try:
         while os.write(fd, bytes(4096)):
             pass
@@ -241,6 +242,48 @@ def test_not_a_byte_left(small: Engine) -> None:
         pass
     finally:
         os.close(fd)
+
+
+@pytest.mark.rooted
+def test_a_disk_that_takes_no_end_of_a_build(small: Engine, tmp_path: Path) -> None:
+    """What the build itself came to stands, be it a result or an error."""
+    eng, filling = (
+        engine(small.root),
+        small.root.parent / "filler",
+    )  # gone at the end with its threads' connections
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c/f").write_text("f")
+    good, bad = b"FROM scratch\nCOPY f /\n", b"FROM scratch\nCOPY none /\n"
+    out = parse_outputs([f"type=local,dest={tmp_path / 'out'}"])
+    told: list[str] = []
+
+    def heard(event: object) -> None:
+        if isinstance(event, StepFailure) or (isinstance(event, StepDone) and "export" in event.step):
+            fill(filling)
+        elif isinstance(event, BuildWarning):
+            told.append(event.message)
+
+    eng.build(context=tmp_path / "c", dockerfile_data=good, outputs=out, progress=heard)
+    assert (tmp_path / "out/f").read_text() == "f" and filling.exists()
+    assert told or eng.builds.get().status == "completed"  # it may fit into what the database has already
+    filling.unlink()
+    assert eng.system.fsck() == []
+    told.clear()
+    with pytest.raises(BuildFailed) as raised:
+        eng.build(context=tmp_path / "c", dockerfile_data=bad, progress=heard)
+    assert isinstance(raised.value.cause, NotFound) and filling.exists()
+    assert told or eng.builds.get().status == "error"
+    filling.unlink()
+    assert eng.system.fsck() == []
+    eng.build(context=tmp_path / "c", dockerfile_data=good)
+    assert eng.builds.get().status == "completed"
+
+
+@pytest.mark.rooted
+def test_not_a_byte_left(small: Engine) -> None:
+    eng, filling = small, small.root.parent / "filler"
+    imported(eng, "keep")
+    fill(filling)
     with pytest.raises(Unavailable):
         imported(eng, "new", *(f"f{n}" for n in range(200)))
     assert eng.system.fsck() == []

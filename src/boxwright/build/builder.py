@@ -155,7 +155,7 @@ class Building:
 
         details = asked(self.request, self.services.settings)
         record = BuildRecord(id=self.ref, started=self._started, name=name_of(self.request), details=details)
-        self._recording = Recording(BuildRecords(self.services.root, self.services.db), record)
+        self._recording = Recording(BuildRecords(self.services.root, self.services.db), record, self._out)
         failure: BaseException | None = None
         try:
             result = self._run()

@@ -22,6 +22,8 @@ from boxwright.build.progress import (
     StepStarted,
     StepStatus,
 )
+from boxwright.errors import BoxwrightError
+from boxwright.files.disk import DiskError
 from boxwright.image.builds import CANCELED, COMPLETED, FAILED, BuildRecord, BuildRecords
 from boxwright.spec.urls import redacted
 from boxwright.spec.values import replace
@@ -31,27 +33,31 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from boxwright.build.progress import Event
+    from boxwright.build.progress import Emit, Event
 
 _TAIL = 25  # lines of a failed step's output that the record has
 
 
 class Recording:
-    """The record of one build on its way. Threads may share it; a disk that takes no more ends the log and not the
-    build."""
+    """The record of one build on its way. Threads may share it; a disk that takes no more ends the record and not the
+    build, whose result stands: `emit` hears what the history lacks."""
 
-    def __init__(self, records: BuildRecords, record: BuildRecord) -> None:
-        self._records, self._record = records, record
+    def __init__(self, records: BuildRecords, record: BuildRecord, emit: Emit) -> None:
+        self._records, self._record, self._emit = records, record, emit
         self._lock = threading.Lock()
         self._numbers: dict[str, int] = {}
         self._over: dict[int, bool] = {}  # steps that ended, and whether on record
         self._ran = False  # whether a step of the Dockerfile did: ours, which never last, end in every build
         self._whole = True
-        records.begin(record)
+        self._log = -1
+        self._lost: BoxwrightError | None = None  # why there is no row
         try:
+            records.begin(record)
             self._log = records.open_log(record.id)
+        except DiskError as error:
+            self._lost, self._whole = error, False
         except OSError:
-            self._log, self._whole = -1, False
+            self._whole = False
 
     def add(self, event: Event) -> None:
         """Write an event down."""
@@ -110,32 +116,43 @@ class Recording:
             self._whole = False
 
     def finish(self, details: Mapping[str, Any], error: BaseException | None) -> None:
-        """The build is over. Raises what the database raises."""
+        """The build is over."""
         from boxwright.errors import Cancelled
 
         status = COMPLETED
         if error is not None:
             status = CANCELED if isinstance(error, (Cancelled, KeyboardInterrupt)) else FAILED
             details = {**details, "error": told(error)}
-        if not self._whole:
+        cut = not self._whole
+        if cut:
             details = {**details, "log": "cut: the disk took no more"}
         with self._lock:
             cached = sum(self._over.values())
             # What any client could run again at once need not survive a power cut.
             durable = self._ran or error is not None
             self._close(wait=durable)
-        self._records.finish(
-            replace(
-                self._record,
-                ended=time.time(),
-                status=status,
-                total=len(self._numbers),
-                completed=len(self._over),
-                cached=cached,
-                details=details,
-            ),
-            durable=durable,
-        )
+        if self._lost is None:
+            try:
+                self._records.finish(
+                    replace(
+                        self._record,
+                        ended=time.time(),
+                        status=status,
+                        total=len(self._numbers),
+                        completed=len(self._over),
+                        cached=cached,
+                        details=details,
+                    ),
+                    durable=durable,
+                )
+            except BoxwrightError as failure:  # what the build itself came to is not changed by that
+                self._lost = failure
+        if self._lost is not None:
+            self._emit(
+                BuildWarning(rule="", message=f"the history lacks this build, or its end: {self._lost}")
+            )
+        elif cut:
+            self._emit(BuildWarning(rule="", message="the log of this build is cut: the disk took no more"))
 
     def _close(self, *, wait: bool) -> None:
         log, self._log, self._whole = self._log, -1, False

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from types import TracebackType
 
 from boxwright.content.db import Database
+from boxwright.files.disk import DiskError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,10 +72,11 @@ class Lease:
             )
 
     def release(self) -> None:
-        """End the lease; idempotent."""
+        """End the lease; idempotent. Where the disk takes no more it ends with this process: what the work under it
+        came to stands."""
         if self._void:
             return
-        with self._db.write(durable=False) as sql:
+        with suppress(DiskError), self._db.write(durable=False) as sql:
             sql.execute("DELETE FROM leases WHERE id = ?", (self.id,))
 
     def __enter__(self) -> Self:

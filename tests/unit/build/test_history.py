@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,10 +21,11 @@ from boxwright import Engine
 from boxwright.build.metadata import metadata
 from boxwright.build.ops.context import Secret
 from boxwright.build.options import outputs
-from boxwright.build.progress import StepDone, StepFailure, StepLog, StepStarted, StepStatus
+from boxwright.build.progress import BuildWarning, StepDone, StepFailure, StepLog, StepStarted, StepStatus
 from boxwright.build.recording import Recording
 from boxwright.build.request import BuildFailed
-from boxwright.errors import BoxwrightError
+from boxwright.errors import BoxwrightError, NotFound
+from boxwright.files.disk import DiskFull
 from boxwright.image.builds import BuildRecord, BuildRecords
 from support.registry import running
 
@@ -80,7 +81,7 @@ def test_a_question_is_no_build(engine: Engine, context: Path) -> None:
 def test_the_log_is_whole(engine: Engine) -> None:
     """Bytes of any kind, more than anything keeps in memory."""
     records = BuildRecords(engine.root, engine.services.db)
-    recording = Recording(records, BuildRecord(id="x", started=1.0))
+    recording = Recording(records, BuildRecord(id="x", started=1.0), lambda event: None)
     recording.add(StepStarted("s", "[1/1] RUN x"))
     said = [b"line\n" * 300_000, b"\xff\x00\x1b[31m\r\n", "ü".encode() * 3, b"no end"]
     for data in said:
@@ -104,9 +105,41 @@ def test_a_full_disk_ends_the_log_and_not_the_build(
         return os.open("/dev/full", os.O_WRONLY)
 
     monkeypatch.setattr(BuildRecords, "open_log", full)
-    engine.build(context=context, dockerfile_data=TEXT)
+    told: list[str] = []
+    engine.build(context=context, dockerfile_data=TEXT, progress=heard(told))
     record = engine.builds.get()
     assert record.status == "completed" and record.details["log"] == "cut: the disk took no more"
+    assert told == ["the log of this build is cut: the disk took no more"]
+
+
+def heard(told: list[str]) -> Callable[[object], None]:
+    """Takes the warnings out of what a build tells."""
+    return lambda event: told.append(event.message) if isinstance(event, BuildWarning) else None
+
+
+@pytest.mark.parametrize("when", ["begin", "finish"])
+@pytest.mark.parametrize("text, error", [(TEXT, None), (b"FROM scratch\nCOPY none /\n", NotFound)])
+def test_a_record_that_the_disk_does_not_take_changes_no_result(
+    engine: Engine,
+    context: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    when: str,
+    text: bytes,
+    error: type[BoxwrightError] | None,
+) -> None:
+    def full(self: BuildRecords, record: BuildRecord, *, durable: bool = True) -> None:
+        raise DiskFull("no space left")
+
+    monkeypatch.setattr(BuildRecords, when, full)
+    told: list[str] = []
+    if error is None:
+        engine.build(context=context, dockerfile_data=text, tags=("kept",), progress=heard(told))
+        assert engine.images.get("kept")
+    else:
+        with pytest.raises(BuildFailed) as raised:
+            engine.build(context=context, dockerfile_data=text, progress=heard(told))
+        assert isinstance(raised.value.cause, error)
+    assert told == ["the history lacks this build, or its end: no space left"]
 
 
 def test_builds_at_once_have_records_of_their_own(engine: Engine, context: Path) -> None:

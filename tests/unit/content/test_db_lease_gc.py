@@ -233,6 +233,25 @@ def test_a_lease_holds_until_its_block_ends(db: Database) -> None:
     assert held(db, "layer") == set()
 
 
+def test_a_lease_that_cannot_end_ends_with_its_process(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full by then does not take back what the work under it came to."""
+    with Lease(db, "test") as lease:
+        lease.hold("blob", "sha256:a")
+        with monkeypatch.context() as full:
+            full.setattr(Database, "write", Full.write)
+            lease.release()
+            with pytest.raises(DiskFull):
+                lease.hold("blob", "sha256:b")
+    assert not held(db, "blob")
+
+
+class Full:
+    """A database on a disk that takes no more."""
+
+    def write(self, *, durable: bool = True) -> None:
+        raise DiskFull("no space left")
+
+
 def test_a_killed_owners_lease_ends_and_its_workspaces_are_told(db: Database, tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from boxwright.content.db import Database; from boxwright.content.lease import Lease\n"
