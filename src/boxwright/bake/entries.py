@@ -21,7 +21,7 @@ from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
 Attributes = tuple[tuple[str, str], ...]
@@ -105,16 +105,22 @@ def _sorted(found: dict[str, str]) -> Attributes:
 # --- from text ------------------------------------------------------------------------------------
 
 
+def _pairs(fields: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Raises DefinitionInvalid for a field that has no value."""
+    for field in fields:
+        key, equals, value = field.partition("=")
+        if not equals:
+            raise DefinitionInvalid(f"invalid value {field}")
+        yield key, value
+
+
 def cache_of(given: str) -> list[TypedEntry]:
     """``type=…,…``, or references alone. Raises DefinitionInvalid."""
     fields = csv_fields(given)
     if "=" not in given:
         return [TypedEntry("registry", (("ref", field),)) for field in fields]
     kind, found = "", {}
-    for field in fields:
-        key, equals, value = field.partition("=")
-        if not equals:
-            raise DefinitionInvalid(f"invalid value {field}")
+    for key, value in _pairs(fields):
         if key.lower() == "type":
             kind = value
         else:
@@ -130,10 +136,7 @@ def output_of(given: str) -> list[TypedEntry]:
     if fields == [given] and not given.startswith("type="):
         return [TypedEntry("tar" if given == "-" else "local", (), given)]
     kind, dest, found = "", "", {}
-    for field in fields:
-        key, equals, value = field.partition("=")
-        if not equals:
-            raise DefinitionInvalid(f"invalid value {field}")
+    for key, value in _pairs(fields):
         name = key.lower().strip()
         if name == "type":
             kind = value
@@ -149,17 +152,14 @@ def output_of(given: str) -> list[TypedEntry]:
 def attest_of(given: str) -> list[TypedEntry]:
     """``type=…,…``. Raises DefinitionInvalid."""
     kind, disabled, found = "", False, {}
-    for field in csv_fields(given):
-        key, equals, value = field.partition("=")
-        if not equals:
-            raise DefinitionInvalid(f"invalid value {field}")
+    for key, value in _pairs(csv_fields(given)):
         name = key.lower().strip()
         if name == "type":
             kind = value
         elif name == "disabled":
             known = go_bool(value)
             if known is None:
-                raise DefinitionInvalid(f"invalid value {field}")
+                raise DefinitionInvalid(f"invalid value {key}={value}")
             disabled = known
         else:
             found[key] = value

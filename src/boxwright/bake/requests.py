@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from boxwright.bake.entries import TypedEntry
     from boxwright.bake.remote import BakeSource
     from boxwright.bake.target import BakeTarget
+    from boxwright.build.ops.context import Secret
     from boxwright.build.request import BuildRequest
 
 
@@ -97,7 +98,6 @@ def request_of(
 ) -> BuildRequest:
     """The request for one target. `results` are the images of the targets that it uses; `used`: another target uses
     this one's; `source` is where its definition lies. Raises RequestInvalid, DefinitionInvalid, FolderMissing."""
-    from boxwright.bake.remote import git_accounts
     from boxwright.build import options
     from boxwright.build.attest.asked import default_attestations
     from boxwright.build.fields import RequestInvalid
@@ -108,9 +108,7 @@ def request_of(
     )
     context = folders[""][0] if "" in folders else target.settings["context"]
     place = context if "" in folders or is_url(context) else cwd / context
-    # The account is for where the definition is from; of one that lies here, for the repository that it names.
-    account_of = source.url if source is not None else context
-    accounts = git_accounts(account_of, environ) if "" not in folders and is_url(context) else ()
+    accounts = _accounts(context, source, environ) if "" not in folders and is_url(context) else ()
     try:
         given: dict[str, Any] = {
             **_dockerfile(target, place, cwd),
@@ -147,6 +145,13 @@ def request_of(
         return options.request_of(str(place), given)
     except RequestInvalid as error:
         raise RequestInvalid(f"target {target.name}: {error}", hint=error.hint) from None
+
+
+def _accounts(context: str, source: BakeSource | None, environ: Mapping[str, str]) -> Iterable[Secret]:
+    """For where the definition is from; of one that lies here, for the repository that it names."""
+    from boxwright.bake.remote import git_accounts
+
+    return git_accounts(source.url if source is not None else context, environ)
 
 
 # Settings that a build takes as text.

@@ -48,7 +48,7 @@ from boxwright.build.views import Views
 from boxwright.errors import BoxwrightError, Cancelled
 from boxwright.image.steps import StepCache
 from boxwright.spec.digest import DiffID
-from boxwright.spec.platform import Platform, host
+from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
 from boxwright.spec.times import epoch_seconds
 from boxwright.spec.urls import redacted_source
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
     from boxwright.build.attest.attach import Attester
     from boxwright.build.calls import Answer
-    from boxwright.build.dockerfile.lint import CheckRequest, CheckResult
+    from boxwright.build.questions import Questions
     from boxwright.build.recording import Recording
     from boxwright.build.remotecache.caches import Caches
     from boxwright.content.lease import Lease
@@ -213,13 +213,12 @@ class Building:
         return Caches.of(request, self.services, self.registries, emit=self.emit, lease=self._leased)
 
     def _built(self) -> BuildResult:
-        platforms = self._platforms
         if self._method:
-            return self._answered(platforms)
+            return self._answered()
         self._settle_epoch()
-        plans = self._plans = [self._plan(platform, platforms) for platform in platforms]
+        plans = self._plans = [self._plan(platform) for platform in self._platforms]
         if self.caches is not None:
-            self.caches.load(platforms)
+            self.caches.load(self._platforms)
         while True:
             try:
                 solver, outputs = self._solved(plans)
@@ -260,7 +259,7 @@ class Building:
             return
         if text is None and EPOCH.encode() not in self._inputs.dockerfile.data:
             return
-        planners = [self._planner(platform, self._platforms) for platform in self._platforms]
+        planners = [self._planner(platform) for platform in self._platforms]
         text = text or epoch.of_dockerfile(planners)
         self._epoch = epoch_seconds(text)
         if text and self._epoch is None:
@@ -324,23 +323,16 @@ class Building:
         """Whether the image is an index: of several platforms, or of one where BUILDKIT_MULTI_PLATFORM says so."""
         return len(self._platforms) > 1 or self.request.flag("BUILDKIT_MULTI_PLATFORM")
 
-    def _answered(self, platforms: Sequence[Platform]) -> BuildResult:
+    def _answered(self) -> BuildResult:
         """What was asked of the Dockerfile, instead of an image."""
-        from boxwright.build import calls
-        from boxwright.build.dockerfile import outline
-
-        dockerfile = self._inputs.dockerfile
-        if self._method == "targets":
-            answer = calls.listed(dockerfile, outline.targets(dockerfile))
-        elif self._method == "subrequests.describe":
-            answer = calls.described()
+        if self._method == "check":
+            answer, found = self._questions.checked(lambda: self._planner(self._platforms[0]))
+            self._warnings = [BuildWarning.of(one, self._filename, self._source) for one in found]
         elif self._method == "outline":
-            planner, _ = self._planned(platforms, Planner.plan)
-            answer = calls.outlined(
-                dockerfile, outline.outline(dockerfile, self._check_request(planner, platforms[0]))
-            )
+            planner, _ = self._planned(Planner.plan)
+            answer = self._questions.outlined(planner)
         else:
-            answer = self._checked(platforms)
+            answer = self._questions.listed()
         return self._result(answer)
 
     def _result(self, answer: Answer) -> BuildResult:
@@ -354,84 +346,46 @@ class Building:
             answer=answer,
         )
 
-    def _checked(self, platforms: Sequence[Platform]) -> Answer:
-        """All that is wrong in the Dockerfile, or may be: of the target's stages, or of all without a target."""
-        from boxwright.build.calls import checked
+    @property
+    def _questions(self) -> Questions:
+        from boxwright.build.questions import Questions
 
-        planner: Planner | None = None
-        error: BoxwrightError | None = None
-        try:
-            planner = self._planner(platforms[0], platforms)
-            planner.plan()
-            for stage in planner.stages if not self.request.target else ():
-                planner.stage(stage)
-        except Cancelled:
-            raise
-        except BoxwrightError as stopped:
-            error = stopped
-            if planner is not None and planner.where is not None and not isinstance(error, DockerfileError):
-                error = DockerfileError(str(error), ranges=[planner.where])
-        found = self._findings(planner, platforms[0])
-        self._warnings = [BuildWarning.of(one, self._filename, self._source) for one in found.warnings]
-        return checked(self._inputs.dockerfile, found.warnings, error or found.failure or found.error)
-
-    def _check_request(self, planner: Planner | None, platform: Platform) -> CheckRequest:
-        from boxwright.build.context.local import LocalContext
-        from boxwright.build.dockerfile.lint import CheckRequest
-        from boxwright.build.scope import platform_args
-
-        context = self._inputs.contexts.get("")
-        arguments = {k: v for k, v in self.request.build_args.items() if v is not None}
-        return CheckRequest(
-            target=self.request.target,
-            build_args=arguments,
-            predefined=platform_args(host(), platform, self.request.target or "default"),
-            options=arguments.get("BUILDKIT_DOCKERFILE_CHECK"),
-            ignore=context.ignore if isinstance(context, LocalContext) else None,
-            is_context=lambda name: bool(self._inputs.named.find(name, platform)),
-            environments=planner.environments if planner is not None else None,
-            everything=self._method == "check",
+        return Questions(
+            method=self._method, request=self.request, inputs=self._inputs, platform=self._platforms[0]
         )
 
-    def _findings(self, planner: Planner | None, platform: Platform) -> CheckResult:
-        """What is probably not meant, as far as planning came. Raises DockerfileError for options that are wrong."""
-        from boxwright.build.dockerfile.lint import check
-
-        request = self._check_request(planner, platform)
-        return check(self._inputs.dockerfile, request, planner.warnings if planner is not None else ())
-
-    def _planned(self, platforms: Sequence[Platform], work: Callable[[Planner], _T]) -> tuple[Planner, _T]:
+    def _planned(self, work: Callable[[Planner], _T]) -> tuple[Planner, _T]:
         """Plan for the first platform, and tell what planning and the checks found, whatever comes of it. Raises
         DockerfileError where the file wants that to end the build."""
         planner: Planner | None = None
         done = False
         try:
-            planner = self._planner(platforms[0], platforms)
+            planner = self._planner(self._platforms[0])
             made = work(planner)
             done = True
         finally:
             self._planned_at = planner.where if planner is not None else None
-            found = self._findings(planner, platforms[0])
+            found = self._questions.findings(planner)
             for warning in found.warnings:
                 self.emit(BuildWarning.of(warning, self._filename, self._source))
             if done and found.error is not None:
                 raise found.error
         return planner, made
 
-    def _plan(self, platform: Platform, platforms: Sequence[Platform]) -> Plan:
+    def _plan(self, platform: Platform) -> Plan:
         """Plan for one platform; what is found in the Dockerfile is told with the first."""
-        if platform is platforms[0]:
-            planner, plan = self._planned(platforms, Planner.plan)
-            for message in (*asked_twice(platforms), *planner.filters_for_nothing()):
+        if platform is self._platforms[0]:
+            planner, plan = self._planned(Planner.plan)
+            for message in (*asked_twice(self._platforms), *planner.filters_for_nothing()):
                 self.emit(BuildWarning(rule="", message=message))
             return plan
-        planner = self._planner(platform, platforms)
+        planner = self._planner(platform)
         try:
             return planner.plan()
         finally:
             self._planned_at = planner.where
 
-    def _planner(self, platform: Platform, platforms: Sequence[Platform]) -> Planner:
+    def _planner(self, platform: Platform) -> Planner:
         request = self.request
         options = PlanOptions(
             target=request.target,

@@ -7,7 +7,7 @@ from boxwright.spec.units import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from boxwright.cli.context import Context
@@ -269,6 +269,15 @@ def info(ctx: Context, args: Namespace) -> int:
             },
         )
         return 0
+    _tell_info(ctx, said)
+    return 0
+
+
+def _tell_info(ctx: Context, said: Mapping[str, Any]) -> None:
+    """As Docker's command lays it out."""
+    from boxwright.spec.units import binary_size
+    from boxwright.version import __version__
+
     ctx.out(
         f"Client: Boxwright\n Version:    {__version__}\n Context:    default\n Debug Mode: "
         f"{str(ctx.debug).lower()}\n\nServer:"
@@ -305,8 +314,6 @@ def info(ctx: Context, args: Namespace) -> int:
         ("CPUs", "NCPU"),
     ):
         ctx.out(f" {label}: {said[key]}")
-    from boxwright.spec.units import binary_size
-
     ctx.out(
         f" Total Memory: {binary_size(said['MemTotal'])}\n Name: {said['Name']}\n ID: {said['ID']}\n Root "
         f"Dir: {said['DockerRootDir']}"
@@ -316,7 +323,6 @@ def info(ctx: Context, args: Namespace) -> int:
             ctx.out(f" {label}: {said[key]}")
     for warning in said["Warnings"] or ():
         ctx.warn(warning)
-    return 0
 
 
 def version_args(p: Parser) -> None:

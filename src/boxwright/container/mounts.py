@@ -10,6 +10,11 @@ from boxwright.container.config import MountSpec
 from boxwright.errors import Invalid
 from boxwright.spec.text import is_name
 from boxwright.spec.units import parse_size
+from boxwright.spec.values import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    _Pairs = tuple[tuple[str, str], ...]
 
 _PROPAGATION = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 _RECURSION = ("enabled", "disabled", "writable", "readonly")
@@ -128,13 +133,7 @@ _KEYS = frozenset(
 )
 
 
-def _mount(
-    values: dict[str, str],
-    opts: tuple[tuple[str, str], ...],
-    labels: tuple[tuple[str, str], ...],
-    text: str,
-    cwd: str,
-) -> MountSpec:
+def _mount(values: dict[str, str], opts: _Pairs, labels: _Pairs, text: str, cwd: str) -> MountSpec:
     kind = values.get("type", "volume")
     if kind not in ("bind", "volume", "tmpfs", "image"):
         raise MountInvalid(
@@ -149,75 +148,101 @@ def _mount(
             any(k.startswith(prefix + "-") for k in values) or (prefix == "volume" and (opts or labels))
         ):
             raise MountInvalid(f"cannot mix '{prefix}-*' options with mount type '{kind}'")
-    target = check_target(values["target"], text)
-    readonly = values.get("readonly") == "1"
+    named = _MountFields(values, source, check_target(values["target"], text), values.get("readonly") == "1")
     if kind == "bind":
-        if not source:
-            raise MountInvalid('invalid mount config for type "bind": field Source must not be empty')
-        propagation = values.get("bind-propagation", "")
-        if propagation and propagation not in _PROPAGATION:
-            raise MountInvalid(f"invalid propagation value: {propagation}")
-        recursion = values.get("bind-recursive", "enabled")
-        if recursion not in _RECURSION:
-            raise MountInvalid(
-                f"invalid value for bind-recursive: {recursion} (must be "
-                '"enabled", "disabled", "writable", or "readonly")'
-            )
-        if recursion in ("writable", "readonly") and not readonly:
-            raise MountInvalid(
-                f"option 'bind-recursive={recursion}' requires 'readonly' to be specified in conjunction"
-            )
-        if recursion == "readonly" and propagation != "rprivate":
-            raise MountInvalid(
-                "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction"
-            )
-        recursive = values.get("bind-nonrecursive") != "1" and recursion != "disabled"
-        if not source.startswith(("/", ".")):
-            raise MountInvalid(
-                f"invalid mount config for type \"bind\": invalid mount path: '{source}' mount path must be absolute",
-                hint=f"./{source} is below the current directory",
-            )
-        source = posixpath.normpath(posixpath.join(cwd, source))
-        return MountSpec(
-            kind="bind",
-            target=target,
-            source=source,
-            readonly=readonly,
-            propagation=propagation,
-            recursive=recursive,
-            options=("rro",) if recursion == "readonly" else (),
-            create=values.get("bind-create-src") == "1",
-        )
+        return _bind(named, cwd)
     if kind == "tmpfs":
-        if source:
-            raise MountInvalid('invalid mount config for type "tmpfs": field Source must not be specified')
-        options = [f"size={parse_size(values['tmpfs-size'])}"] if "tmpfs-size" in values else []
-        if "tmpfs-mode" in values:
-            if not re.match(r"[0-7]{1,4}\Z", values["tmpfs-mode"]):
-                raise MountInvalid(f"invalid value for tmpfs-mode: {values['tmpfs-mode']}")
-            options.append(f"mode={values['tmpfs-mode']}")
-        return MountSpec(kind="tmpfs", target=target, source="", readonly=readonly, options=tuple(options))
+        return _tmpfs(named)
     if kind == "image":
-        if not source:
-            raise MountInvalid('invalid mount config for type "image": field Source must not be empty')
-        return MountSpec(
-            kind="image",
-            target=target,
-            source=source,
-            readonly=True,
-            subpath=_subpath(values.get("image-subpath", ""), kind),
+        return _image(named)
+    return _volume(named, opts, labels)
+
+
+@dataclass(frozen=True, slots=True)
+class _MountFields:
+    """What ``--mount`` says of a mount of any type, and its other values."""
+
+    values: dict[str, str]
+    source: str
+    target: str
+    readonly: bool
+
+
+def _bind(mount: _MountFields, cwd: str) -> MountSpec:
+    values, source, readonly = mount.values, mount.source, mount.readonly
+    if not source:
+        raise MountInvalid('invalid mount config for type "bind": field Source must not be empty')
+    propagation = values.get("bind-propagation", "")
+    if propagation and propagation not in _PROPAGATION:
+        raise MountInvalid(f"invalid propagation value: {propagation}")
+    recursion = values.get("bind-recursive", "enabled")
+    if recursion not in _RECURSION:
+        raise MountInvalid(
+            f"invalid value for bind-recursive: {recursion} (must be "
+            '"enabled", "disabled", "writable", or "readonly")'
         )
+    if recursion in ("writable", "readonly") and not readonly:
+        raise MountInvalid(
+            f"option 'bind-recursive={recursion}' requires 'readonly' to be specified in conjunction"
+        )
+    if recursion == "readonly" and propagation != "rprivate":
+        raise MountInvalid(
+            "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction"
+        )
+    if not source.startswith(("/", ".")):
+        raise MountInvalid(
+            f"invalid mount config for type \"bind\": invalid mount path: '{source}' mount path must be absolute",
+            hint=f"./{source} is below the current directory",
+        )
+    return MountSpec(
+        kind="bind",
+        target=mount.target,
+        source=posixpath.normpath(posixpath.join(cwd, source)),
+        readonly=readonly,
+        propagation=propagation,
+        recursive=values.get("bind-nonrecursive") != "1" and recursion != "disabled",
+        options=("rro",) if recursion == "readonly" else (),
+        create=values.get("bind-create-src") == "1",
+    )
+
+
+def _tmpfs(mount: _MountFields) -> MountSpec:
+    if mount.source:
+        raise MountInvalid('invalid mount config for type "tmpfs": field Source must not be specified')
+    size, mode = mount.values.get("tmpfs-size"), mount.values.get("tmpfs-mode")
+    options = [] if size is None else [f"size={parse_size(size)}"]
+    if mode is not None:
+        if not re.match(r"[0-7]{1,4}\Z", mode):
+            raise MountInvalid(f"invalid value for tmpfs-mode: {mode}")
+        options.append(f"mode={mode}")
+    return MountSpec(kind="tmpfs", target=mount.target, readonly=mount.readonly, options=tuple(options))
+
+
+def _image(mount: _MountFields) -> MountSpec:
+    if not mount.source:
+        raise MountInvalid('invalid mount config for type "image": field Source must not be empty')
+    return MountSpec(
+        kind="image",
+        target=mount.target,
+        source=mount.source,
+        readonly=True,
+        subpath=_subpath(mount.values.get("image-subpath", ""), "image"),
+    )
+
+
+def _volume(mount: _MountFields, opts: _Pairs, labels: _Pairs) -> MountSpec:
+    values, source = mount.values, mount.source
     if source and not is_name(source):
         raise MountInvalid(
             f'invalid mount config for type "volume": "{source}" includes invalid characters for a local volume name'
         )
     return MountSpec(
         kind="volume",
-        target=target,
+        target=mount.target,
         source=source,
-        readonly=readonly,
+        readonly=mount.readonly,
         nocopy=values.get("volume-nocopy") == "1",
-        subpath=_subpath(values.get("volume-subpath", ""), kind, anonymous=not source),
+        subpath=_subpath(values.get("volume-subpath", ""), "volume", anonymous=not source),
         driver=values.get("volume-driver", ""),
         driver_opts=opts,
         labels=labels,

@@ -157,36 +157,11 @@ class TarBuilder:
         if nanoseconds or not 0 <= seconds <= _MOST_12:
             records[b"mtime"] = _time(mtime)
         if uid > _MOST_8 or gid > _MOST_8 or size > _MOST_12:
-            records.update(
-                {
-                    key: b"%d" % value
-                    for key, value, most in (
-                        (b"uid", uid, _MOST_8),
-                        (b"gid", gid, _MOST_8),
-                        (b"size", size, _MOST_12),
-                    )
-                    if value > most
-                }
-            )
+            records.update(_beyond(uid, gid, size))
         if xattrs:
             records.update({b"SCHILY.xattr." + key: value for key, value in xattrs.items()})
         if records:
-            payload = b"".join(_record(key, records[key]) for key in sorted(records))
-            self._emit(
-                _header(
-                    name=b"././@PaxHeader",
-                    prefix=b"",
-                    mode=0o644,
-                    uid=0,
-                    gid=0,
-                    size=len(payload),
-                    mtime=0,
-                    kind="pax",
-                    link=b"",
-                    device=(0, 0),
-                )
-            )
-            self._emit(payload + bytes(-len(payload) % BLOCK))
+            self._put_records(records)
         self._emit(
             _header(
                 name=short,
@@ -222,6 +197,25 @@ class TarBuilder:
                     None,
                 )
             )
+
+    def _put_records(self, records: Mapping[bytes, bytes]) -> None:
+        """What the next header has no room for."""
+        payload = b"".join(_record(key, records[key]) for key in sorted(records))
+        self._emit(
+            _header(
+                name=b"././@PaxHeader",
+                prefix=b"",
+                mode=0o644,
+                uid=0,
+                gid=0,
+                size=len(payload),
+                mtime=0,
+                kind="pax",
+                link=b"",
+                device=(0, 0),
+            )
+        )
+        self._emit(payload + bytes(-len(payload) % BLOCK))
 
     def content_bytes(self, data: bytes) -> None:
         """All of a file's content."""
@@ -310,6 +304,12 @@ def _time(nanoseconds: int) -> bytes:
     sign = b"-" if nanoseconds < 0 else b""
     seconds, rest = divmod(abs(nanoseconds), 1_000_000_000)
     return sign + b"%d" % seconds + (b".%09d" % rest).rstrip(b"0") if rest else sign + b"%d" % seconds
+
+
+def _beyond(uid: int, gid: int, size: int) -> dict[bytes, bytes]:
+    """The numbers that are too large for their fields."""
+    fields = ((b"uid", uid, _MOST_8), (b"gid", gid, _MOST_8), (b"size", size, _MOST_12))
+    return {key: b"%d" % value for key, value, most in fields if value > most}
 
 
 def _record(key: bytes, value: bytes) -> bytes:

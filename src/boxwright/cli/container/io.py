@@ -261,46 +261,24 @@ def cp(ctx: Context, args: Namespace) -> int:
         raise copying.ContainerCopyRefused(
             "a path in the container is missing", hint="name it as CONTAINER:PATH"
         )
+    services = ctx.engine.services
     if name_from and target == "-":
         if ctx.stdout_is_tty:
             raise copying.ContainerCopyRefused(
                 "refusing to write a tar to a terminal", hint="send it to a file or a program"
             )
-        copying.archive_out(
-            services=ctx.engine.services,
-            container=container,
-            path=source,
-            sink=sys.stdout.buffer,
-            follow=args.follow_link,
-        )
+        sink = sys.stdout.buffer
+        copying.archive_out(services, container, source, sink=sink, follow=args.follow_link)
         return 0
     if name_to and source == "-":
-        copying.archive_in(
-            services=ctx.engine.services,
-            container=container,
-            path=target,
-            tar=sys.stdin.buffer,
-            keep_owner=args.archive,
-        )
+        tar = sys.stdin.buffer
+        copying.archive_in(services, container, target, tar=tar, keep_owner=args.archive)
         return 0
+    how: dict[str, Any] = {"archive": args.archive, "follow": args.follow_link}
     if name_from:
-        copied = copying.copy_out(
-            services=ctx.engine.services,
-            container=container,
-            path=source,
-            target=target,
-            archive=args.archive,
-            follow=args.follow_link,
-        )
+        copied = copying.copy_out(services, container, path=source, target=target, **how)
     else:
-        copied = copying.copy_in(
-            services=ctx.engine.services,
-            container=container,
-            source=source,
-            path=target,
-            archive=args.archive,
-            follow=args.follow_link,
-        )
+        copied = copying.copy_in(services, container, source=source, path=target, **how)
     if not args.quiet and ctx.stderr_is_tty:
         ctx.err(f"Successfully copied {human_size(copied)} to {args.target}")
     return 0
