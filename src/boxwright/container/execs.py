@@ -290,7 +290,7 @@ def _pid_file(container: Container) -> Path:
 
 def _reap_later(pid: int) -> None:
     """If we are the subreaper whose child the process became: its zombie would keep the container from ending."""
-    import threading
+    from _thread import start_new_thread
 
     def reap() -> None:
         try:
@@ -298,7 +298,7 @@ def _reap_later(pid: int) -> None:
         except ChildProcessError:  # it is another process's
             pass
 
-    threading.Thread(target=reap, name=f"reap {pid}", daemon=True).start()
+    start_new_thread(reap, ())
 
 
 class TerminalExec:
