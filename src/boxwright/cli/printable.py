@@ -21,7 +21,7 @@ def printable(text: str, *, line: bool = False, own: bool = False) -> str:
     """The text with escapes in the place of what a terminal would obey. `line`: newlines and tabs are escaped as well;
     `own`: what `styled` made gets its style, and otherwise none. A style that came from outside is escaped like the
     rest."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():  # to Python, none of all these is
         return text
     import re
 

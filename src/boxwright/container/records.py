@@ -124,13 +124,16 @@ class State:
         return out
 
 
+_NEVER = State()  # was one started
+
+
 def load_state(directory: Path) -> State:
     """The state of the container in a directory; `created` when none was written."""
     try:
-        with open(directory / "state.json", "rb") as file:
+        with open(f"{directory}/state.json", "rb", buffering=0) as file:
             value = json.loads(file.read())
     except FileNotFoundError:
-        return State()
+        return _NEVER
     except ValueError:  # a power cut: nothing of a run is known
         return State(status="exited", exit_code=255, error="the state was lost")
     return State(

@@ -42,6 +42,8 @@ _ESCAPES = {
 
 def go_quote(text: str) -> str:
     """`%q`: a double-quoted Go literal. Bytes that were no UTF-8 (surrogate-escaped) become \\xNN."""
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
     out = []
     for char in text:
         code = ord(char)
