@@ -207,7 +207,7 @@ def test_the_supervisor_starts_light() -> None:
             f"boxwright.network.{name}"
             for name in ("bridge", "dns", "firewall", "janitor", "namespace", "netlink", "plan", "values")
         ),
-        *(f"boxwright.runtime.{name}" for name in ("filters", "lastwords", "spawn")),
+        *(f"boxwright.runtime.{name}" for name in ("filters", "lastwords", "sealed", "spawn")),
         *(f"boxwright.spec.{name}" for name in ("events", "text", "times", "values")),
         *(f"boxwright.files.{name}" for name in ("locks", "syscalls", "whole")),
     }
