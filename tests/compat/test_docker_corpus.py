@@ -129,7 +129,7 @@ def failure(said: str) -> str:
     """What ended a build, without how often the layers of the peer say that it failed."""
     last = [line for line in said.splitlines() if line.startswith("ERROR: ")][-1]
     last = re.sub(
-        r"^ERROR: (failed to build: )?(failed to solve: )?"
+        r"^ERROR: (failed to build: )?(failed to solve: )?(failed to run Build function: )?"
         r"(failed to compute cache key: failed to calculate checksum of ref \S+: )?",
         "",
         last,
