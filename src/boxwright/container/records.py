@@ -301,7 +301,9 @@ class Container:
 
 def cgroup_of(container: Container) -> str:
     """The path of its cgroup, in every hierarchy."""
-    return f"{container.config.cgroup_parent.rstrip('/') or '/boxwright'}/{container.id}"
+    from boxwright.spec.runtimespec import cgroup_below
+
+    return cgroup_below(container.config.cgroup_parent, container.id)
 
 
 def event_attributes(container: Container) -> dict[str, str]:

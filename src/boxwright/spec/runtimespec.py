@@ -278,6 +278,18 @@ class ProcessSpec:
         return out
 
 
+def cgroup_below(parent: str, name: str) -> str:
+    """The path of a cgroup below the top of each hierarchy, as ``--cgroup-parent`` says, which no ``..`` leads out of:
+    a runtime makes the directories that it is given."""
+    parts: list[str] = []
+    for part in parent.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return f"/{'/'.join(parts) or 'boxwright'}/{name}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeConfig:
     """A container whose tree is at `root`.

@@ -137,3 +137,20 @@ def test_limits_have_sixty_four_bits() -> None:
             LimitInvalid, match=f"invalid {one.replace('_', '-')} {2**63}: it is beyond 64 bits"
         ):
             rs.Resources(**{one: 2**63}).json()
+
+
+@pytest.mark.parametrize(
+    ("parent", "path"),
+    [
+        ("", "/boxwright/x"),
+        ("/", "/boxwright/x"),
+        ("a", "/a/x"),
+        ("/a//b/", "/a/b/x"),
+        ("a/./../b", "/b/x"),
+        ("../../../../tmp/a", "/tmp/a/x"),
+        ("a/../../..", "/boxwright/x"),
+        ("..a/...", "/..a/.../x"),
+    ],
+)
+def test_no_cgroup_is_outside_its_hierarchy(parent: str, path: str) -> None:
+    assert rs.cgroup_below(parent, "x") == path

@@ -202,7 +202,7 @@ def _spec(step: Step, stack: ExitStack) -> dict[str, Any]:
         namespaces=namespaces,
         cgroup_v2=here.cgroup_v2,
         resources=op.limits.resources(),
-        cgroups_path=f"{parent.rstrip('/')}/{step.key}" if (parent := op.limits.cgroup_parent) else "",
+        cgroups_path=rs.cgroup_below(parent, step.key) if (parent := op.limits.cgroup_parent) else "",
         seccomp=seccomp,
         privileged=privileged,
         # In a user namespace the runtime makes no nodes.
