@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -223,6 +224,45 @@ def test_many_starts_and_ends_at_once_beside_a_firewall_that_is_flushed(host: Ho
         assert set(pool.map(live, range(18))) == {""}
     assert not [line for line in ours(host) if "--dport" in line]
     host.run("network", "prune", "-f")
+    assert not ours(host)
+
+
+@pytest.mark.parametrize(
+    "flush", ["for t in raw mangle filter nat; do iptables -t $t -F; done", "nft flush ruleset"]
+)
+def test_a_firewall_that_was_loaded_anew_is_mended_without_a_command(host: Host, flush: str) -> None:
+    """Each supervisor minds the rules of its networks and ports; several on a network make them once."""
+    if "legacy" in os.path.realpath(shutil.which("iptables-restore") or ""):
+        pytest.skip("the older iptables tells of no removal")
+    host.run("network", "create", "kept")
+    host.run("network", "create", "--ipv6", "later")
+    host.run("network", "create", "apart")
+    for number in range(3):
+        host.run(
+            "run", "-d", "--name", f"web{number}", "--network", "kept", "-p", f"{8300 + number}:80", *WEB
+        )
+    host.run("run", "-d", "--name", "alone", "--network", "apart", *WEB)
+    host.run("network", "connect", "later", "web1")
+    try:
+        before = sorted(ours(host))
+        for _ in range(2):
+            host.sh(flush)
+            eventually(lambda: sorted(ours(host)) == before, 30)
+            eventually(lambda: all(reaches(host.pid, "127.0.0.1", 8300 + n) for n in range(3)))
+            asker = host.pid_of("alone")
+            address = host.out("inspect", "-f", "{{.NetworkSettings.Networks.kept.IPAddress}}", "web0")
+            assert not reaches(asker, address, 80)
+        # What the container left is minded no more, and what is taken away on purpose stays away.
+        host.run("network", "disconnect", "later", "web1")
+        host.run("network", "rm", "later")
+        host.run("rm", "-f", "web0")
+        rest = sorted(ours(host))
+        assert not [rule for rule in rest if "8300" in rule]
+        host.sh(flush)
+        eventually(lambda: sorted(ours(host)) == rest, 30)
+    finally:
+        host.run("rm", "-f", "web0", "web1", "web2", "alone", check=None)
+        host.run("network", "prune", "-f")
     assert not ours(host)
 
 

@@ -252,14 +252,15 @@ class ContainerCatalog:
     def mend_networks(self, *, thoroughly: bool = False) -> None:
         """Make the rules of networks and of published ports again when another program (a firewall that was loaded
         anew) has removed rules of a network; `thoroughly` does so whatever is there. Raises Unavailable."""
-        from boxwright.network import firewall
+        from boxwright.network import bridge, firewall
 
         if not self.networks.mend(thoroughly=thoroughly):
             return
+        lock = str(Places(self._services.root).network_lock)
         for container in self.list():
             if container.state.ports:
                 try:
-                    firewall.publish_again(container.state.ports, container.id)
+                    bridge.publish_again(container.state.ports, container.id, lock, thoroughly=True)
                     # Its supervisor says that it has ended before it takes its rules away.
                     if not container.refresh().active:
                         firewall.forget(container.id)

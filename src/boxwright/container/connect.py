@@ -121,6 +121,7 @@ def _plug(
         networks={**state.networks, network.name: endpoint.shown()},
         named=endpoint.id if server is not None else "",
         name_server=server,
+        joined=endpoint,
     )
     containers.order(container, frames.UPDATE, plain(change))
     own = " ".join(host_names(container.record["hostname"], container.config.domainname))

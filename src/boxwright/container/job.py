@@ -6,7 +6,7 @@ installation. Imported by the supervisor: C modules only.
 
 from __future__ import annotations
 
-from boxwright.network.plan import NameServer, NetworkPlan, made, optional
+from boxwright.network.plan import Endpoint, NameServer, NetworkPlan, made, optional
 from boxwright.spec.values import dataclass, field
 
 TYPE_CHECKING = False
@@ -162,16 +162,23 @@ class Job:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestartChange:
     """What has changed while the container runs; None is as before. `networks` are the joined ones as the state shows
-    them; `named` is the id of a network where names were registered, with its server. `name` is the container's new
-    one, or ''."""
+    them; `named` is the id of a network where names were registered, with its server; `joined` is an endpoint
+    that is new. `name` is the container's new one, or ''."""
 
     restart: Restart | None = None
     networks: Mapping[str, Any] | None = None
     named: str = ""
     name_server: NameServer | None = None
+    joined: Endpoint | None = None
     name: str = ""
 
     @classmethod
     def of(cls, said: Sequence[Any]) -> RestartChange:
         """From `plain`."""
-        return made(cls, said, restart=optional(Restart.of), name_server=optional(NameServer.of))
+        return made(
+            cls,
+            said,
+            restart=optional(Restart.of),
+            name_server=optional(NameServer.of),
+            joined=optional(Endpoint.of),
+        )

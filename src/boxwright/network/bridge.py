@@ -19,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from boxwright.network.plan import Port
+
 _LABEL = "boxwright"
 _FORWARD, _FORWARD6 = "ipv4/ip_forward", "ipv6/conf/all/forwarding"
 # Of an interface that has IPv6 from us: on, usable at once (addresses are ours to give), and asking no router.
@@ -114,6 +116,17 @@ def mend(networks: Sequence[Plumbing], lock: str, *, thoroughly: bool = False) -
         return True
     finally:
         netlink.close()
+
+
+def publish_again(ports: Sequence[Port], container: str, lock: str, *, thoroughly: bool = False) -> bool:
+    """Make the rules of published ports again, when another program has removed any, or `thoroughly`; whether they were
+    made. Raises OSError, Unfit."""
+    if not thoroughly and firewall.are_published(ports, container):
+        return False
+    with Lock.at(locks.NETWORK, lock):  # another process that makes them waits, and finds them
+        if thoroughly or not firewall.are_published(ports, container):
+            firewall.publish_again(ports, container)
+    return True
 
 
 def check_kind(link: Link) -> bool:

@@ -124,6 +124,11 @@ def forget(container: str) -> None:
         family.remove(_container_tag(container), _OF_CONTAINERS)
 
 
+def told() -> bool:
+    """Whether the kernel tells of rules that are removed (`network.removals`)."""
+    return not any(family.silent for family in _FAMILIES)
+
+
 def tags(networks: Iterable[str], container: str) -> tuple[bytes, ...]:
     """What the comments of rules of a container and its networks (both by their ids) hold. Raises Unfit."""
     return (*(_network_tag(network).encode() for network in networks), _container_tag(container).encode())
@@ -235,6 +240,11 @@ class _Family:
     def _name(self, what: str) -> str:
         return f"{'ip6tables' if self.six else 'iptables'}-{what}"
 
+    @property
+    def silent(self) -> bool:
+        """Whether the program keeps its rules where netlink neither lists nor tells them."""
+        return "legacy" in os.path.realpath(_program(self._name("restore")))
+
     def replace(self, tag: str, script: Script, *, declare: bool = False) -> None:
         def change(listed: Script) -> Script:
             old = _deletions(listed, tag)
@@ -287,7 +297,7 @@ class _Family:
     def counts(self, tags: Iterable[str], places: Places) -> dict[str, int] | None:
         """How many rules of these chains carry each comment, as the kernel says; None where only a program could
         tell."""
-        if "legacy" in os.path.realpath(_program(self._name("restore"))):
+        if self.silent:
             return None
         try:
             rules = Rules(six=self.six)

@@ -162,7 +162,8 @@ def test_the_supervisor_starts_light() -> None:
         "import sys; sys.path.insert(0, sys.argv[1]);"
         "import boxwright.container.supervisor.main, boxwright.container.supervisor.health;"
         "import boxwright.container.supervisor.orphan;"
-        "import boxwright.container.supervisor.relay, boxwright.network.namespace, boxwright.network.dns;"
+        "import boxwright.container.supervisor.relay, boxwright.network.dns;"
+        "import boxwright.container.supervisor.connected;"
         "print(*sys.modules)"
     )
     sources = str(Path(boxwright.__file__).parent.parent)
@@ -190,6 +191,7 @@ def test_the_supervisor_starts_light() -> None:
         *(
             f"boxwright.container.supervisor.{name}"
             for name in (
+                "connected",
                 "health",
                 "light",
                 "lines",
@@ -205,7 +207,17 @@ def test_the_supervisor_starts_light() -> None:
         ),
         *(
             f"boxwright.network.{name}"
-            for name in ("bridge", "dns", "firewall", "janitor", "namespace", "netlink", "plan", "values")
+            for name in (
+                "bridge",
+                "dns",
+                "firewall",
+                "janitor",
+                "namespace",
+                "netlink",
+                "plan",
+                "removals",
+                "values",
+            )
         ),
         *(f"boxwright.runtime.{name}" for name in ("filters", "lastwords", "sealed", "spawn")),
         *(f"boxwright.spec.{name}" for name in ("events", "text", "times", "values")),

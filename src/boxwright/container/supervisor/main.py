@@ -39,7 +39,6 @@ _SIGKILL = 9
 _FIRST_DELAY, _LAST_DELAY = 0.1, 60.0  # seconds between restarts, doubling (moby restartmanager)
 _SETTLED = 10.0  # a run that lasted longer begins again with the first delay
 _NEVER_RAN = 128  # the exit code of what could not be started
-_NAMESPACE_FD = 60  # where the runtime finds the network namespace: /proc/<supervisor>/fd/60
 
 
 class Supervisor:
@@ -65,7 +64,6 @@ class Supervisor:
         self._listener: socket | None = None
         self._removing: Client | None = None
         self._network: Any = None
-        self._relays: Any = None  # ports on IPv6
         self._shares: list[Any] = []  # mounts that are others' too
         self._control = self._add(control)
         self._control.owner = True
@@ -221,17 +219,13 @@ class Supervisor:
 
     def _join(self, plan: NetworkPlan, *, held_by: int = 0) -> None:
         """Set the network up, or hold the one that a process has. Raises OSError."""
-        from boxwright.network.namespace import NetworkNamespace
+        from boxwright.container.supervisor.connected import Connected
 
-        self._network = NetworkNamespace(plan, _NAMESPACE_FD)
+        self._network = Connected(self.loop, plan)
         if held_by:
             self._network.hold(held_by, [e["id"] for e in self.state["Networks"].values() if e["names"]])
         else:
             self._network.up()
-        if plan.relayed:
-            from boxwright.container.supervisor.relay import Relays
-
-            self._relays = Relays(self.loop, plan.relayed)
 
     def _adopt(self) -> None:
         """Take over a process that runs, unsupervised. When it is gone nothing is touched."""
@@ -482,10 +476,8 @@ class Supervisor:
             except FileNotFoundError:
                 pass
         self.runner.delete()
-        if self._relays is not None:
-            self._relays.close()
         if self._network is not None:
-            self._network.down()
+            self._network.close()
         self.state["Unfinished"] = False
 
     def _unmount(self) -> None:
@@ -556,8 +548,8 @@ class Supervisor:
         if change.networks is not None:
             self.state["Networks"] = change.networks
             self._write_state()
-        if change.name_server is not None and self._network is not None:
-            self._network.also_named(change.name_server, change.named)
+        if self._network is not None:
+            self._network.change(change)
         if change.restart is not None:
             self._job = replace(self.job, restart=change.restart)
         if change.name:
@@ -590,8 +582,8 @@ def main() -> None:
     supervisor = Supervisor(socket(fileno=3))
     try:
         # While the command prepares the job: most need it. It is imported where it is used, too.
-        import boxwright.container.supervisor.mounted
-        import boxwright.network.namespace  # noqa: F401
+        import boxwright.container.supervisor.connected
+        import boxwright.container.supervisor.mounted  # noqa: F401
 
         supervisor.loop.run()
     except BaseException as error:
