@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from boxwright.container.volumemount import (
     described,
 )
 from boxwright.files import syscalls
+from boxwright.files.locks import Lock
 
 
 @pytest.mark.parametrize(
@@ -71,8 +74,6 @@ class Kernel:
     def call(self, name: str, *arguments: object) -> int:
         self.calls.append((name, *arguments))
         if self._error:
-            import os
-
             raise OSError(self._error, os.strerror(self._error))
         return 0
 
@@ -127,3 +128,28 @@ def test_the_last_user_takes_a_mount_down(tmp_path: Path, monkeypatch: pytest.Mo
     assert taken == []
     second.release()
     assert taken == ["/place"]
+
+
+def test_a_lock_that_a_child_still_has_keeps_no_mount(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that has not executed yet has a copy of each descriptor, whatever its parent closes meanwhile."""
+    taken: list[str] = []
+    monkeypatch.setattr(mounted, "take_down", taken.extend)
+    opened: list[int] = []
+    taken_at = Lock.at
+
+    def remembered(*words: Any, **more: Any) -> Lock:
+        lock = taken_at(*words, **more)
+        opened.append(os.dup(lock.fd))
+        return lock
+
+    monkeypatch.setattr(Lock, "at", remembered)
+    shares = [MountShare(str(tmp_path / "lock"), place) for place in ("/first", "/second")]
+    try:
+        for share in shares:
+            share.release()
+        assert taken == ["/second"]
+    finally:
+        for fd in opened:
+            os.close(fd)
