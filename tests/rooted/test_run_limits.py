@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +32,20 @@ def test_umask(root: Root) -> None:
     root.run("run", "-d", "--name", "masked", "--network", "none", "--umask", "77", IMAGE, "sleep", "1000")
     assert root.out("exec", "masked", "sh", "-c", "umask") == "0077"
     root.run("rm", "-f", "masked")
+
+
+def test_what_has_less_effect_than_was_asked_is_said(root: Root) -> None:
+    command = lean("--ulimit", "core=8192", "--oom-kill-disable", IMAGE, "sh", "-c", "ulimit -c")
+    few = root.start(
+        *command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (4096, 4096)),
+    )
+    out, err = few.communicate(timeout=60)
+    assert out.strip() == b"8", err  # blocks of 512 bytes
+    assert b"WARNING: --ulimit core: 8192 is lowered to 4096, the hard limit of this process\n" in err
+    assert b"WARNING: OOM killer is disabled for the container, but no memory limit is set" in err
 
 
 def a_disk() -> str:

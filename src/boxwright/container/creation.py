@@ -97,8 +97,9 @@ class Creation:
                 ) from error
         if config.network == "container:":
             raise ContainerConfigInvalid("invalid network mode: invalid container format container:<name|id>")
-        if config.hostname and config.uts == "host":
-            raise ContainerConfigInvalid("conflicting options: hostname and the UTS mode")
+        for name, what in ((config.hostname, "hostname"), (config.domainname, "domainname")):
+            if name and config.uts == "host":
+                raise ContainerConfigInvalid(f"conflicting options: {what} and the UTS mode")
         self._check_words()
 
     def _check_words(self) -> None:
@@ -129,16 +130,14 @@ class Creation:
         if config.network == "host":
             return
         for value, flag in (
-            (config.ports or config.publish_all, "port publishing"),
-            (config.expose, "port exposing"),
-            (config.hostname, "hostname"),
-            (config.dns, "dns"),
-            (config.extra_hosts, "custom host-to-IP mapping"),
+            (config.hostname, "hostname and the network mode"),
+            (config.dns, "dns and the network mode"),
+            (config.extra_hosts, "custom host-to-IP mapping and the network mode"),
+            (config.ports or config.publish_all, "port publishing and the container type network mode"),
+            (config.expose, "port exposing and the container type network mode"),
         ):
             if value:
-                raise ContainerConfigInvalid(
-                    f"conflicting options: {flag} and the container type network mode"
-                )
+                raise ContainerConfigInvalid(f"conflicting options: {flag}")
 
     def row(self, identity: str) -> dict[str, Any]:
         """The row of table `containers`, without id and name; volumes are made here. Raises ContainerConfigInvalid."""

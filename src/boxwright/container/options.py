@@ -433,6 +433,10 @@ def health(
         "StartPeriod": start_period,
         "StartInterval": start_interval,
     }
+    for key, value in spans.items():
+        if value < 0:
+            flag = re.sub("(?<!^)([A-Z])", r"-\1", key).lower()
+            raise OptionInvalid(f"--health-{flag} cannot be negative")
     if none:
         if command or retries or any(spans.values()):
             raise OptionInvalid("--no-healthcheck conflicts with --health-* options")

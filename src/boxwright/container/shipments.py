@@ -78,7 +78,9 @@ def check(driver: str, options: Mapping[str, str]) -> None:
     _check_mode(options)
     for key in ("max-size", "cache-max-size", "max-buffer-size"):
         if options.get(key, "-1") != "-1":
-            parse_size(options[key])
+            size = parse_size(options[key])
+            if size < 1 and (driver, key) == ("json-file", "max-size"):
+                raise LogOptionInvalid("max-size must be a positive number")
     for key in ("compress", "cache-compress", "cache-disabled"):
         if options.get(key, "true").lower() not in _TRUE + _FALSE:
             raise LogOptionInvalid(f"invalid value for option {key}: {options[key]}")

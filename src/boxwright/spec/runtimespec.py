@@ -477,8 +477,6 @@ class Resources:
                 "Minimum memory limit can not be less than memory reservation limit, see usage"
             )
         self._check_cpu()
-        if self.nano_cpus and (self.cpu_period or self.cpu_quota):
-            raise LimitInvalid("Conflicting options: Nano CPUs and CPU Period/Quota cannot both be set")
         if self.cpu_rt_period and self.cpu_rt_runtime > self.cpu_rt_period:
             raise LimitInvalid("cpu real-time runtime cannot be higher than cpu real-time period")
         period, quota = self.cpu_period, max(self.cpu_quota, -1)
@@ -512,6 +510,9 @@ class Resources:
 
     def _check_cpu(self) -> None:
         """What the kernel refuses, in words that name the option. Raises LimitInvalid."""
+        for other, value in (("CPU Period", self.cpu_period), ("CPU Quota", self.cpu_quota)):
+            if self.nano_cpus and value:
+                raise LimitInvalid(f"Conflicting options: Nano CPUs and {other} cannot both be set")
         if self.cpu_shares < 0:
             raise LimitInvalid(f"invalid CPU shares ({self.cpu_shares}): value must be a positive integer")
         if self.cpu_period and not 1_000 <= self.cpu_period <= 1_000_000:

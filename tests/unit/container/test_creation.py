@@ -162,6 +162,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"ports": (PortBinding(80, host_ip="host"),)}, "host"),
     ({"network": "container:"}, "invalid container format"),
     ({"hostname": "h", "uts": "host"}, "hostname and the UTS mode"),
+    ({"domainname": "d", "uts": "host"}, "domainname and the UTS mode"),
     ({"hostname": "h" * 65}, "at most 64 bytes"),
     ({"hostname": "a b"}, "hostname"),
     ({"domainname": "a\nb"}, "domain name"),
@@ -183,7 +184,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"dns": ("here",)}, "here"),
     ({"extra_hosts": ("a b:10.0.0.1",)}, "host"),
     ({"network": "container:x", "ports": (PortBinding(80),)}, "port publishing and the container type"),
-    ({"network": "container:x", "dns": ("9.9.9.9",)}, "dns and the container type network mode"),
+    ({"network": "container:x", "dns": ("9.9.9.9",)}, "dns and the network mode"),
+    ({"network": "container:x", "hostname": "h"}, "hostname and the network mode"),
     ({"runtime": "no-such-runtime"}, "unknown or invalid runtime name: no-such-runtime"),
     ({"entrypoint": ()}, "No command specified"),
 ]

@@ -149,6 +149,8 @@ def test_health() -> None:
     assert options.health(none=True) == {"Test": ["NONE"]}
     with pytest.raises(OptionInvalid, match="conflicts"):
         options.health("x", none=True)
+    with pytest.raises(OptionInvalid, match=r"^--health-start-period cannot be negative$"):
+        options.health("x", start_period=-1)
     with pytest.raises(OptionInvalid, match="less than 1ms"):
         options.health("x", interval=1000)
 

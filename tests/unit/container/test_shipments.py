@@ -42,6 +42,7 @@ GELF = {"gelf-address": "udp://127.0.0.1:9"}
             {"max-buffer-size": "1m"},
             "max-buffer-size option is only supported with 'mode=non-blocking'",
         ),
+        ("json-file", {"max-size": "0"}, "max-size must be a positive number"),
         ("json-file", {"max-file": "0"}, "max-file cannot be less than 1"),
         ("json-file", {"compress": "true"}, "compress cannot be true when max-file is less than 2"),
         ("json-file", {"labels-regex": "("}, "error parsing regexp"),

@@ -90,6 +90,25 @@ def test_resources() -> None:
             rs.Resources(**wrong).json()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"nano_cpus": 1, "cpu_period": 1000}, "Nano CPUs and CPU Period cannot both be set"),
+        ({"nano_cpus": 1, "cpu_quota": 1000}, "Nano CPUs and CPU Quota cannot both be set"),
+        ({"cpu_shares": -1}, r"invalid CPU shares \(-1\): value must be a positive integer"),
+        ({"cpu_period": 999}, "CPU cfs period can not be less than 1ms"),
+        ({"cpu_period": 1_000_001}, "or larger than 1s"),
+        ({"cpu_quota": 999}, "CPU cfs quota can not be less than 1ms"),
+    ],
+)
+def test_processors_that_no_kernel_shares_so(wrong: dict[str, int], message: str) -> None:
+    """What is at the edge is taken: -1 is a quota without an end."""
+    with pytest.raises(LimitInvalid, match=message):
+        rs.Resources(**wrong).json()  # type: ignore[arg-type]
+    edge = rs.Resources(cpu_period=1000, cpu_quota=-1, cpu_shares=1).json()
+    assert edge == {"cpu": {"shares": 1, "period": 1000, "quota": -1}}
+
+
 def test_mounts_of_the_user_replace_the_defaults() -> None:
     spec = rs.RuntimeConfig(
         root="/tree",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         EndpointConfig,
         MountSpec,
         PortBinding,
+        Ulimit,
     )
 
 
@@ -364,6 +365,13 @@ def _check(ctx: Context, args: Namespace) -> None:
             )
             args.blkio_weight_device = []
     discard(ctx, args)
+    if args.oom_kill_disable and not args.memory:
+        ctx.warn(
+            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system "
+            "running out of resources."
+        )
+    for limit in args.ulimit:
+        _say_what_is_lowered(ctx, limit)
     parse_storage(args.storage_opt)
     if args.use_api_socket:
         raise OptionInvalid("--use-api-socket: there is no daemon whose socket could be given")
@@ -388,6 +396,16 @@ def discard(ctx: Context, args: Namespace) -> None:
             args.blkio_weight = 0
     if args.kernel_memory:
         ctx.warn("--kernel-memory is not supported and is ignored: the kernel has no such limit any more")
+
+
+def _say_what_is_lowered(ctx: Context, limit: Ulimit) -> None:
+    from boxwright.runtime.host import host
+
+    ceiling = host().hard_limits.get(limit.name, -1)
+    if ceiling >= 0 and not 0 <= limit.hard <= ceiling:
+        ctx.warn(
+            f"--ulimit {limit.name}: {limit.hard} is lowered to {ceiling}, the hard limit of this process"
+        )
 
 
 def _say_what_is_discarded(ctx: Context, names: set[str]) -> None:
