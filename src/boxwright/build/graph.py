@@ -62,8 +62,8 @@ class Tree:
 
 class Selection:
     """What an operation would read of a content-keyed input. `digest` covers everything that decides the result;
-    `files` says it per path (``mode digest``) so that a miss can be explained; `payload` saves `run` from looking
-    again. Digest and files may be functions: they are called once, and perhaps only after the run, which
+    `files` says of each path what tells two contents apart, so that a miss can be explained; `payload` saves `run`
+    from looking again. Digest and files may be functions: they are called once, and perhaps only after the run, which
     has read the content anyway."""
 
     __slots__ = ("_digest", "_files", "_make_files", "payload")

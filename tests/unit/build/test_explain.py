@@ -88,3 +88,10 @@ def test_the_reason_of_an_input_is_the_reason() -> None:
     new = {"inputs": [{"chain": "1"}, {"chain": "2", "text": "mount"}]}
     assert list(differences(old, new, ["", "src/a modified"])) == ["src/a modified"]
     assert list(differences(old, new)) == ["input mount changed"]
+
+
+def test_records_with_whole_digests_are_compared() -> None:
+    """As older versions wrote them."""
+    old = {"files": {"a": f"0644 {'ab' * 32}", "b": f"0644 {'cd' * 32}", "to": f"0777 -> {'x' * 16}1"}}
+    new = {"files": {"a": f"0644 {'ab' * 8}", "b": f"0644 {'dc' * 8}", "to": f"0777 -> {'x' * 16}2"}}
+    assert list(differences(old, new)) == ["b modified", "to modified"]

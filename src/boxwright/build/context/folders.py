@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MAGIC = b"boxwright folders 1\n"
 _ROOM = 1000  # folders
+TOLD = 16  # digits of a file's digest in a step's record: it only explains, and is kept for each of very many files
 
 
 class Folder(NamedTuple):
@@ -55,10 +56,10 @@ class FolderFiles(NamedTuple):
         return self.joined.split("\0")
 
     def told(self) -> Iterator[tuple[str, str]]:
-        """The path of each, and its mode and digest, as a step's record keeps them."""
+        """The path of each, and its mode and the beginning of its digest, as a step's record keeps them."""
         prefix, digests = f"{self.path}/" if self.path else "", self.digests.hex()
         for at, (name, mode) in enumerate(zip(self.names, self.modes)):
-            yield prefix + name, f"{mode:04o} {digests[64 * at : 64 * at + 64]}"
+            yield prefix + name, f"{mode:04o} {digests[64 * at : 64 * at + TOLD]}"
 
     def runs(self) -> list[tuple[int, int]]:
         """Which of them nothing else comes between: from, to."""

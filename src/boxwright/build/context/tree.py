@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from boxwright.build.context.filetree import FileTree, KnowingTree, TreeNode
-from boxwright.build.context.folders import FolderFiles, FolderSummary, fold, folders_of
+from boxwright.build.context.folders import TOLD, FolderFiles, FolderSummary, fold, folders_of
 from boxwright.build.dockerfile.globs import compile_match, has_wildcards
 from boxwright.build.dockerfile.ignore import NOTHING, IgnoreMatcher
 from boxwright.build.dockerfile.paths import clean_path
@@ -169,7 +169,7 @@ class SourceSet:
         return hashes.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
     def manifest(self, *, times: bool = False) -> dict[str, str]:
-        """Path in the tree -> `mode digest` (file), `mode -> target` (symlink) or `mode type`, and behind NULs
+        """Path in the tree -> `mode` and the digest's beginning (file), `mode -> target` (symlink) or `mode type`, and behind NULs
         ``name=value`` of what is unusual: what a record keeps so that a later miss can be explained."""
         found: dict[str, str] = {}
         linked: dict[object, str] = {}
@@ -180,7 +180,7 @@ class SourceSet:
                     found.update(node.told())
                     continue
                 what = (
-                    self.tree.digest(node)
+                    self.tree.digest(node)[:TOLD]
                     if node.type == "file"
                     else f"-> {node.link}"
                     if node.type == "symlink"
