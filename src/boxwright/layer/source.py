@@ -204,31 +204,50 @@ class TarSource:
         fields = self._inode(handle)
         size, at = fields[4], fields[5] * erofs.BLOCK
         out: dict[bytes, int] = {}
-        data = self._map
         try:
-            while size > 0:
-                length = min(size, erofs.BLOCK)
-                block = data[at : at + length]
-                count = int.from_bytes(block[8:10], "little") // 12
-                dirents = list(erofs.DIRENT.iter_unpack(block[: 12 * count]))
-                ends = [start for _, start, _ in dirents[1:]]
-                ends.append(length)
-                for (nid, start, _), end in zip(dirents, ends):
-                    out[block[start:end]] = nid
-                # Only the last name of a block that is not the last may be followed by zeros.
-                name, nid = block[dirents[-1][1] : length], dirents[-1][0]
-                if name[-1:] == b"\0":
-                    del out[name]
-                    out[name.rstrip(b"\0")] = nid
-                size -= erofs.BLOCK
-                at += erofs.BLOCK
+            for offset in range(0, size, erofs.BLOCK):
+                out.update(self._names(at + offset, min(size - offset, erofs.BLOCK)))
             del out[b"."], out[b".."]
         except (struct.error, LookupError) as error:
-            raise IndexBroken(f"{self._layer.index_path} has a damaged directory") from error
+            raise self._damaged() from error
         return out
 
+    def _names(self, at: int, length: int) -> dict[bytes, int]:
+        """Those of one block of a directory, in order. Raises struct.error, LookupError."""
+        block = self._map[at : at + length]
+        count = int.from_bytes(block[8:10], "little") // 12
+        dirents = list(erofs.DIRENT.iter_unpack(block[: 12 * count]))
+        ends = [start for _, start, _ in dirents[1:]]
+        ends.append(length)
+        out = {block[start:end]: nid for (nid, start, _), end in zip(dirents, ends)}
+        # Only the last name of a block that is not the last may be followed by zeros.
+        name, nid = block[dirents[-1][1] : length], dirents[-1][0]
+        if name[-1:] == b"\0":
+            del out[name]
+            out[name.rstrip(b"\0")] = nid
+        return out
+
+    def _damaged(self) -> IndexBroken:
+        return IndexBroken(f"{self._layer.index_path} has a damaged directory")
+
     def child(self, handle: int, name: bytes) -> int | None:
-        return self.children(handle).get(name)
+        if handle == self.root and self.small:
+            return self.children(handle).get(name)
+        if name in (b".", b".."):
+            return None
+        fields = self._inode(handle)
+        size, at = fields[4], fields[5] * erofs.BLOCK
+        low, high = 0, (size - 1) // erofs.BLOCK
+        try:
+            while low < high:  # the last block whose first name is not behind this one
+                middle = (low + high + 1) // 2
+                if next(iter(self._names(at + middle * erofs.BLOCK, erofs.BLOCK))) > name:
+                    high = middle - 1
+                else:
+                    low = middle
+            return self._names(at + low * erofs.BLOCK, min(size - low * erofs.BLOCK, erofs.BLOCK)).get(name)
+        except (struct.error, LookupError) as error:
+            raise self._damaged() from error
 
     def link(self, handle: int) -> bytes:
         fields = self._inode(handle)

@@ -36,6 +36,7 @@ _KINDS = {
     stat.S_IFSOCK: "socket",
 }
 _CACHED = 20_000  # directories
+_FEW = 16  # names of a directory that are looked up one by one
 _NO_XATTRS: Final[Mapping[str, bytes]] = {}
 
 
@@ -103,6 +104,7 @@ class LayersView:
         roots = [(n, source.root, source.facts(source.root)) for n, source in enumerate(self._sources)]
         self._dirs: dict[bytes, _Parts] = {b"": _merging(roots) or [empty]}
         self._listings: dict[bytes, dict[bytes, _Parts]] = {}
+        self._asked: dict[bytes, dict[bytes, _Parts | None]] = {}  # names that were looked up one by one
 
     def close(self) -> None:
         """Free the descriptors; the view and streams from it must not be used any more."""
@@ -251,12 +253,36 @@ class LayersView:
         known = self._dirs.get(path)
         if known is not None:
             return known
-        found = self._list(above, parts).get(name)
+        found = self._find(above, parts, name)
         if found is not None and found[0][2].is_dir:
             if len(self._dirs) > _CACHED:
                 self._dirs = {b"": self._dirs[b""]}
+                self._asked.clear()
             self._dirs[path] = found
         return found
+
+    def _find(self, path: bytes, parts: _Parts, name: bytes) -> _Parts | None:
+        """One of the names that `_merge` would find. To list a directory of many layers costs more than a few names."""
+        asked = self._asked.setdefault(path, {})
+        if name in asked:
+            return asked[name]
+        if len(asked) >= _FEW or path in self._listings:
+            return self._list(path, parts).get(name)
+        found = asked[name] = self._one(parts, name)
+        return found
+
+    def _one(self, parts: _Parts, name: bytes) -> _Parts | None:
+        out: _Parts = []
+        for number, handle, _ in parts:
+            if number < 0 or (child := self._sources[number].child(handle, name)) is None:
+                continue
+            facts = self._sources[number].facts(child)
+            if not facts.is_dir:
+                return out or (None if facts.is_whiteout else [(number, child, facts)])
+            out.append((number, child, facts))
+            if facts.opaque:
+                break
+        return out or None
 
     def _list(self, path: bytes, parts: _Parts) -> dict[bytes, _Parts]:
         listing = self._listings.get(path)

@@ -33,6 +33,7 @@ _FLAGS: Final = {
     FIFO: b"6",
     "pax": b"x",
 }
+_FIRST = 32 << 10  # bytes of buffer before the first are written: most steps write few
 _MOST_8 = 0o7777777
 _MOST_12 = 0o77777777777
 
@@ -73,9 +74,10 @@ class TarBuilder:
         self._write = getattr(sink, "append", None) or sink.write
         self._announce = getattr(sink, "announce", None)
         # One buffer for headers and contents alike: files are read into it where they belong.
-        self._buffer = bytearray(CHUNK)
+        self._buffer = bytearray(_FIRST)
         self._view = memoryview(self._buffer)
         self._used = 0
+        self._room = _FIRST
         self.offset = 0  # bytes of tar so far
         self.entries = 0  # names, the root not counted
         self.content = 0  # bytes of regular files
@@ -224,11 +226,11 @@ class TarBuilder:
 
     def content_fd(self, fd: int, size: int, path: str | bytes) -> None:
         """A file's content from a descriptor; a file that shrank meanwhile raises EntryInvalid."""
-        left, view = size, self._view
+        left = size
         while left:
-            if self._used == CHUNK:
+            if self._used == self._room:
                 self._flush()
-            count = os.readv(fd, [view[self._used : self._used + left]])
+            count = os.readv(fd, [self._view[self._used : self._used + left]])
             if not count:
                 raise EntryInvalid(f"{os.fsdecode(path)} became shorter while it was read")
             self._used += count
@@ -277,9 +279,9 @@ class TarBuilder:
         count = len(data)
         self.offset += count
         end = self._used + count
-        if end > CHUNK:
+        if end > self._room:
             self._flush()
-            if count >= CHUNK:
+            if count >= self._room:
                 self._write(data)
                 return
             end = count
@@ -290,6 +292,10 @@ class TarBuilder:
         if self._used:
             self._write(self._view[: self._used])
             self._used = 0
+            if self._room < CHUNK:
+                self._buffer = bytearray(CHUNK)
+                self._view = memoryview(self._buffer)
+                self._room = CHUNK
 
 
 def _split(name: bytes) -> tuple[bytes, bytes, bool]:

@@ -97,9 +97,11 @@ class OverlaySnapshots(ABC):
 
     def mounts(self, key: str) -> list[Mount]:
         """See Snapshotter."""
-        workspace = ws.load(self.root, key)
+        return self._mounts(ws.load(self.root, key))
+
+    def _mounts(self, workspace: Workspace) -> list[Mount]:
         if workspace.sealed:
-            raise SnapshotReadOnly(f"the tree {key} is being committed")
+            raise SnapshotReadOnly(f"the tree {workspace.path.name} is being committed")
         return [self._mount(workspace)]
 
     def _mount(self, workspace: Workspace) -> Mount:
@@ -160,7 +162,7 @@ class OverlaySnapshots(ABC):
         """Mount the tree on its directory in the workspace and return that; once, however often it is called."""
         workspace = ws.load(self.root, key)
         if not mounting.is_mounted(workspace.rootfs):
-            mounting.attach(self.mounts(key), workspace.rootfs)
+            mounting.attach(self._mounts(workspace), workspace.rootfs)
         return workspace.rootfs
 
     def mount_mapped(self, key: str, users: IdMap) -> Path:
@@ -168,7 +170,7 @@ class OverlaySnapshots(ABC):
         what is written lands in the upper directory as the image is to have it."""
         workspace = ws.load(self.root, key)
         self.unmount(key)
-        (wanted,) = self.mounts(key)
+        (wanted,) = self._mounts(workspace)
         with ExitStack() as seen:
 
             def through(path: str) -> str:
@@ -214,7 +216,7 @@ class OverlaySnapshots(ABC):
         )
         if where is not None:
             return os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        return mounting.open_tree(self.mounts(key))
+        return mounting.open_tree(self._mounts(workspace))
 
     # --- what was written --------------------------------------------------------------------------
 

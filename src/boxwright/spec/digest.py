@@ -28,6 +28,15 @@ class Digest:
     algorithm: str
     hex: str
 
+    # As the decorator would make them, for what is compared and looked up most.
+    def __eq__(self, other: object) -> bool:
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        return self.hex == other.hex and self.algorithm == other.algorithm
+
+    def __hash__(self) -> int:
+        return hash(self.hex)
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read ``sha256:…``. Raises DigestInvalid."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 
 from boxwright.errors import Invalid
@@ -37,6 +38,16 @@ _COPIED = ("names", "action", "errnoRet", "args")
 
 class ProfileInvalid(Invalid):
     """The seccomp profile is malformed."""
+
+
+@cache
+def compiled_default(
+    capabilities: frozenset[str], architecture: str, kernel: tuple[int, int]
+) -> Mapping[str, Any]:
+    """`compile_profile` of the default profile, which many steps share: not to be changed."""
+    return compile_profile(
+        default_profile(), capabilities=capabilities, architecture=architecture, kernel=kernel
+    )
 
 
 def default_profile() -> dict[str, Any]:

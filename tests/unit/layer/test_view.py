@@ -12,6 +12,7 @@ import pytest
 
 from boxwright.errors import Invalid
 from boxwright.layer import source
+from boxwright.layer import view as view_module
 from boxwright.layer.adopt import adopt_tree
 from boxwright.layer.blobs import ingest_tar
 from boxwright.layer.source import IndexBroken, SharedSources
@@ -208,6 +209,44 @@ def test_closing(layers: LayerStore) -> None:
         assert view.read("etc/group") == b"top"
         assert len(os.listdir("/proc/self/fd")) > before
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_name_of_a_large_directory_is_found_without_its_list(layers: LayerStore) -> None:
+    names = ["d/" + str(number) * (1 + number % 60) for number in range(1, 700)]
+    (layer,) = stack(layers, [member(name) for name in names])
+    opened = source.TarSource(layer)
+    [directory] = opened.children(opened.root).values()
+    known = opened.children(directory)
+    assert sorted(known) == sorted(name[2:].encode() for name in names)
+    for name, child in known.items():
+        assert opened.child(directory, name) == child
+        for other in (name + b"0", name[:-1] or b"~", b"\x01" + name, name + b"\xff"):
+            assert opened.child(directory, other) == known.get(other)
+    for name in (b"", b".", b"..", b"\xff", b"!"):
+        assert opened.child(directory, name) is None
+    opened.close()
+
+
+@pytest.mark.parametrize("few", [0, 1 << 30])
+def test_names_are_found_one_by_one_as_in_a_list(
+    layers: LayerStore, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(view_module, "_FEW", few)
+    stored = stack(layers, BASE, TOP, BASE, TOP)
+    for count in range(1, 5):
+        with LayersView(stored[:count]) as listed, LayersView(stored[:count]) as view:
+            there = {node.path: node for node in listed.walk()}
+            for path in {
+                *there,
+                "gone/a",
+                "gone",
+                "opaque/old",
+                "swap/x",
+                "dir-to-file/x",
+                "none",
+                "etc/none",
+            }:
+                assert view.lstat(path) == there.get(path), path
 
 
 @pytest.mark.parametrize("left", [b"", b"x", b"x" * 4096])

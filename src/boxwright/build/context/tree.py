@@ -169,8 +169,8 @@ class SourceSet:
         return hashes.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
     def manifest(self, *, times: bool = False) -> dict[str, str]:
-        """Path in the tree -> `mode` and the digest's beginning (file), `mode -> target` (symlink) or `mode type`, and behind NULs
-        ``name=value`` of what is unusual: what a record keeps so that a later miss can be explained."""
+        """Path in the tree -> `mode` and the digest's beginning (file), `mode -> target` (symlink) or `mode type`, and
+        behind NULs ``name=value`` of what is unusual: what a record keeps so that a later miss can be explained."""
         found: dict[str, str] = {}
         linked: dict[object, str] = {}
         summing = _summing(self.tree) if not times else None

@@ -158,7 +158,7 @@ def _spec(step: Step, stack: ExitStack) -> dict[str, Any]:
     from boxwright.runtime.confinement import confine
     from boxwright.runtime.host import host
     from boxwright.spec import runtimespec as rs
-    from boxwright.spec.seccomp import compile_profile, default_profile
+    from boxwright.spec.seccomp import compiled_default
 
     op, ctx, here = step.op, step.ctx, host()
     with Root.at(step.rootfs) as root:
@@ -187,13 +187,7 @@ def _spec(step: Step, stack: ExitStack) -> dict[str, Any]:
         apparmor=confine((), step.key, privileged=privileged).apparmor,
     ).json()
     architecture = ctx.services.images_store.default_platform.architecture
-    seccomp = (
-        None
-        if privileged
-        else compile_profile(
-            default_profile(), capabilities=caps, architecture=architecture, kernel=here.kernel
-        )
-    )
+    seccomp = None if privileged else compiled_default(frozenset(caps), architecture, here.kernel)
     spec = rs.RuntimeConfig(
         root=str(step.rootfs),
         process=process,
