@@ -360,6 +360,36 @@ def test_hosts_limits_and_networks(engine: Engine) -> None:
     assert done.said == "1\n100\n1024\nlo\n", done.error
 
 
+def test_steps_use_a_network_one_after_the_other_and_find_it_as_new(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a step that may change its network, and one that left sockets there, has one of its own."""
+    from boxwright.build.ops import stepnet
+
+    made: list[str] = []
+    plain = stepnet._wired
+    monkeypatch.setattr(stepnet, "_wired", lambda step: made.append(step.op.argv[-1]) or plain(step))
+    look = "ls /sys/class/net; ip -4 addr show lo | grep -c inet; grep -c : /proc/net/tcp || true"
+    listen = "(echo x | nc -l -p 5000 >/dev/null) & until nc 127.0.0.1 5000 </dev/null >/dev/null 2>&1; do :; done; wait; true"
+    change = "ip addr add 127.0.0.9/8 dev lo"
+    text = f"""\
+FROM busybox
+RUN {look} # 1
+RUN {look} # 2
+RUN --security=insecure {change}
+RUN {look} # 3
+RUN {listen}
+RUN {look} # 4
+RUN {look} # 5
+"""
+    done = Build(engine, text, allow=("security.insecure",))
+    assert done.said == "eth0\nlo\n1\n0\n" * 5, done.error
+    assert [command.rpartition(" # ")[2] for command in made][:2] == ["1", change]
+    assert made.count(change) == 1 and not any(command.endswith((" # 2", " # 3", " # 5")) for command in made)
+    with engine.services.db.read() as sql:
+        assert sql.execute("SELECT count(*) FROM addresses").fetchone() == (0,)
+
+
 def test_proxies_are_seen_and_not_kept(tmp_path: Path) -> None:
     from dataclasses import replace
 

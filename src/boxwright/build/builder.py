@@ -43,8 +43,8 @@ from boxwright.build.progress import (
 from boxwright.build.request import FLAGS, BuildFailed, BuildRequest, BuildResult, OutputResult, StepResult
 from boxwright.build.said import Said
 from boxwright.build.scope import EPOCH
+from boxwright.build.shared import Shared
 from boxwright.build.solver import LayersLost, Solver
-from boxwright.build.views import Views
 from boxwright.errors import BoxwrightError, Cancelled
 from boxwright.image.steps import StepCache
 from boxwright.spec.digest import DiffID
@@ -91,7 +91,7 @@ class Building:
         self._logs: dict[str, Said] = {}
         self._lease: Lease | None = None
         self._lease_lock = threading.Lock()
-        self._views = Views()
+        self._shared = Shared()
         self._flights = Flights(services.root)
         self.cache = StepCache(services.db)
         self._bases = EngineBases(
@@ -201,7 +201,7 @@ class Building:
                     return self._result(unreadable(error.filename, error.source, error))
             raise self._located(error) from error
         finally:
-            self._views.close()
+            self._shared.close()
             if self._lease is not None:
                 self._lease.release()
 
@@ -466,7 +466,7 @@ class Building:
             sandbox=self._sandbox,
             contexts=self._inputs.contexts,
             fetch=self._fetch,
-            views=self._views,
+            shared=self._shared,
             context_read=self._context_read,
         )
 

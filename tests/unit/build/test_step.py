@@ -19,6 +19,7 @@ from boxwright.build.ops.exec import ExecMount, ExecOp
 from boxwright.build.ops.step import Given, Step
 from boxwright.build.ops.stepmounts import MountSourceMissing, SecretInvalid, claimed_cache, given
 from boxwright.build.ops.stepnet import connect, system
+from boxwright.build.ops.stepwire import Wires
 from boxwright.errors import Cancelled
 from boxwright.runtime.trust import TARGET
 from boxwright.runtime.userns import Subordinate
@@ -252,3 +253,36 @@ def test_networks_that_need_no_bridge(world: World, stack: ExitStack) -> None:
     shared = world.step(network="host", hostname="builder")
     assert connect(shared, stack).namespaces == {"network": None}
     assert "127.0.0.1\tbuilder" in (shared.files / "hosts").read_text().splitlines()
+
+
+class _Wire:
+    """As `stepwire.Wire`, without a kernel."""
+
+    def __init__(self, *, quiet: bool = True) -> None:
+        self.quiet, self.ended = quiet, 0
+
+    def is_quiet(self) -> bool:
+        if self.quiet is None:
+            raise OSError(22, "nothing to look at")
+        return self.quiet
+
+    def end(self) -> None:
+        self.ended += 1
+
+
+def test_a_network_is_used_again_when_nothing_is_left_in_it() -> None:
+    wires = Wires()
+    assert wires.take() is None
+    quiet, noisy, broken = _Wire(), _Wire(quiet=False), _Wire()
+    broken.quiet = None  # type: ignore[assignment]
+    wires.give(quiet)  # type: ignore[arg-type]
+    wires.give(noisy)  # type: ignore[arg-type]
+    with pytest.raises(OSError, match="nothing to look at"):
+        wires.give(broken)  # type: ignore[arg-type]
+    assert (quiet.ended, noisy.ended, broken.ended) == (0, 1, 1)
+    taken = wires.take()
+    assert taken is quiet and wires.take() is None  # one step at a time
+    assert taken is not None
+    wires.give(taken)
+    wires.close()
+    assert quiet.ended == 1 and wires.take() is None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from boxwright.build.graph import Tree, Vertex
 from boxwright.build.progress import Emit, StepLog, StepStatus
-from boxwright.build.views import Views
+from boxwright.build.shared import Shared
 from boxwright.errors import Cancelled, Invalid, NotFound
 from boxwright.spec.digest import DiffID
 from boxwright.spec.values import dataclass, field
@@ -107,7 +107,7 @@ class StepContext:
     sandbox: Sandbox
     contexts: Mapping[str, FileTree]  # '' is the build context; others are named local ones
     fetch: Callable[[Sequence[DiffID], StepContext], None]  # brings missing layers of bases
-    views: Views = field(default_factory=Views)
+    shared: Shared = field(default_factory=Shared)
     context_read: Callable[[int], None] = _nothing  # hears how many bytes of the context a step selects
     began: float = field(default_factory=time.monotonic)
 
@@ -146,7 +146,7 @@ class StepContext:
         except LayerMissing:
             self.ensure(tree)
             layers = self.services.layers.stack(tree.layers)
-        return self.views.of(layers)
+        return self.shared.views.of(layers)
 
     def keep(self, publish: Callable[[], Layer]) -> Layer:
         """Publish a layer so that the collector cannot take it before it is held by the build's lease. Its files are

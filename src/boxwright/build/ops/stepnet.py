@@ -7,25 +7,23 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from boxwright.build.ops.step import Step, StepNetwork
+from boxwright.build.ops.stepwire import Wire, inside
 from boxwright.errors import BoxwrightError, Unsupported
-from boxwright.files import syscalls
 from boxwright.files.places import Places
 from boxwright.network import files
 from boxwright.spec import runtimespec as rs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from contextlib import ExitStack
     from typing import Any
 
-    from boxwright.network.networks import Networks
 
-_CLONE_NEWNET = 0x40000000
 _LOCAL = re.compile(r"\|-- ([0-9.]+)\n +/32 host LOCAL")  # an address of this machine in /proc/net/fib_trie
 _LINK_LOCAL = ("169.254.0.0", 16)  # where clouds give away the credentials of their machines
 
@@ -52,6 +50,28 @@ def connect(step: Step, stack: ExitStack) -> StepNetwork:
 
 
 def _bridge(step: Step, stack: ExitStack) -> StepNetwork:
+    op, shared, untrusted = step.op, step.ctx.shared, step.ctx.sandbox.untrusted
+    # What may change its network, or may not reach what the host is by now, has one of its own.
+    wires = None if op.security == "insecure" or op.devices or untrusted else shared.wires
+    wire = wires.take() if wires is not None else None
+    if wire is None:
+        wire = _wired(step)
+
+    def over(kind: type[BaseException] | None, *_: object) -> None:
+        if wires is not None and kind is None:
+            wires.give(wire)
+        else:
+            wire.end()
+
+    stack.push(over)
+    if untrusted:
+        _keep_from_host(wire.path)
+    mounts = _files(step, [(wire.address, [op.hostname])], local=False, gateway=wire.gateway)
+    return StepNetwork(namespaces={"network": wire.path}, mounts=mounts)
+
+
+def _wired(step: Step) -> Wire:
+    """A new network behind the default bridge."""
     from boxwright.network.namespace import NetworkNamespace
     from boxwright.network.networks import Networks
     from boxwright.network.plan import NetworkPlan, with_ways_out
@@ -61,19 +81,24 @@ def _bridge(step: Step, stack: ExitStack) -> StepNetwork:
     network = networks.default()
     _forget_dead(step)
     address = networks.allocate(network, step.key)
-    stack.callback(_release, networks, step.key)
-    endpoints = with_ways_out([networks.endpoint(network, step.key, addresses=(address, ""))])
-    plan = NetworkPlan(id=step.key, lock=str(Places(services.root).network_lock), endpoints=endpoints)
-    number = os.open(
-        "/dev/null", os.O_RDONLY | os.O_CLOEXEC
-    )  # a number that is ours; the namespace takes its place
-    wire = NetworkNamespace(plan, number)
-    stack.callback(wire.down)
-    wire.up()
-    if step.ctx.sandbox.untrusted:
-        _keep_from_host(f"/proc/{os.getpid()}/fd/{number}")
-    mounts = _files(step, [(address, [step.op.hostname])], local=False, gateway=network.gateway)
-    return StepNetwork(namespaces={"network": f"/proc/{os.getpid()}/fd/{number}"}, mounts=mounts)
+    with ExitStack() as made:
+        made.callback(networks.release, step.key)
+        endpoints = with_ways_out([networks.endpoint(network, step.key, addresses=(address, ""))])
+        plan = NetworkPlan(id=step.key, lock=str(Places(services.root).network_lock), endpoints=endpoints)
+        number = os.open(
+            "/dev/null", os.O_RDONLY | os.O_CLOEXEC
+        )  # a number that is ours; the namespace takes its place
+        namespace = NetworkNamespace(plan, number)
+        made.callback(namespace.down)
+        namespace.up()
+        made.pop_all()
+    return Wire(
+        number=number,
+        address=address,
+        gateway=network.gateway,
+        namespace=namespace,
+        release=partial(networks.release, step.key),
+    )
 
 
 def system(
@@ -87,30 +112,11 @@ def system(
     from boxwright.snapshot.workspace import helper_mount
 
     target = helper_mount(step.rootfs.parent)
-    with _inside(namespaces["network"]):
+    with inside(namespaces["network"]):
         mounting.attach([Mount("sysfs", "sysfs", ("ro", "nosuid", "nodev", "noexec"))], target)
     stack.callback(mounting.detach, target)
     options = ("bind", "rprivate", "nosuid", "noexec", "nodev")
     return (rs.bind(str(target), "/sys", readonly=True, options=options),)
-
-
-@contextmanager
-def _inside(network: str | None) -> Iterator[None]:
-    """Run the block, in this thread, in a network namespace; None is this process's own."""
-    if network is None:
-        yield
-        return
-    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    other = os.open(network, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        syscalls.libc("setns", other, _CLONE_NEWNET)
-        try:
-            yield
-        finally:
-            syscalls.libc("setns", own, _CLONE_NEWNET)
-    finally:
-        os.close(own)
-        os.close(other)
 
 
 def _keep_from_host(network: str) -> None:
@@ -120,17 +126,13 @@ def _keep_from_host(network: str) -> None:
 
     with open("/proc/net/fib_trie") as table:
         own = {address for address in _LOCAL.findall(table.read()) if not address.startswith("127.")}
-    with _inside(network):
+    with inside(network):
         netlink = Netlink()
         try:
             for address, prefix in (_LINK_LOCAL, *((address, 32) for address in sorted(own))):
                 netlink.prohibit(address, prefix)
         finally:
             netlink.close()
-
-
-def _release(networks: Networks, key: str) -> None:
-    networks.release(key)
 
 
 def _forget_dead(step: Step) -> None:
