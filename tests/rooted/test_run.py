@@ -677,6 +677,16 @@ def test_marks_of_a_container_are_inside_and_in_no_commit(root: Root) -> None:
     assert root.out("diff", "cm") == ""
 
 
+def test_stats_of_a_named_container_end_with_it(root: Root) -> None:
+    root.run("run", "-d", "--name", "seen", IMAGE, "sleep", "100")
+    watching = root.start("stats", "--format", "{{.Container}}", "seen", stdout=subprocess.PIPE)
+    assert watching.stdout is not None
+    assert watching.stdout.readline() == b"seen\n"
+    root.run("rm", "-f", "seen")
+    watching.communicate(timeout=30)
+    assert watching.returncode == 0
+
+
 def test_top_stats_port_inspect_update(root: Root) -> None:
     root.run("run", "-d", "--network", "none", "--name", "ct", "-l", "a=b", IMAGE, "sleep", "1000")
     assert "sleep 1000" in root.out("top", "ct") and root.out("top", "ct", "-o", "pid,args").splitlines()[
@@ -684,6 +694,10 @@ def test_top_stats_port_inspect_update(root: Root) -> None:
     ].split() == ["PID", "COMMAND"]
     stats = json.loads(root.out("stats", "--no-stream", "--format", "json", "ct"))
     assert stats["Name"] == "ct" and stats["PIDs"] == "1" and stats["MemUsage"] != "0B / 0B"
+    identity = root.out("inspect", "-f", "{{.Id}}", "ct")
+    asked = ("stats", "--no-stream", "--format", "{{.Container}} {{.ID}}")
+    assert root.out(*asked, identity[:7]) == f"{identity[:7]} {identity[:12]}"
+    assert f"{identity} {identity[:12]}" in root.out(*asked).splitlines()
     root.run("update", "--memory", "64m", "--memory-swap", "64m", "--restart", "always", "ct")
     shown = json.loads(root.out("inspect", "ct"))[0]
     assert (

@@ -417,16 +417,26 @@ def stats(ctx: Context, args: Namespace) -> int:
 
     containers = ctx.engine.containers
 
-    def chosen() -> list[Container]:
-        return [containers.get(name) for name in args.containers] or list(containers.list(all=args.all))
+    named = {name: containers.get(name) for name in args.containers}
 
-    before = {c.id: sample(c) for c in chosen()}
+    def chosen() -> dict[str, Container]:
+        """By what the user calls them; those named at the beginning, as long as they are there."""
+        here = list(containers.list(all=args.all or bool(named)))
+        there = {c.id for c in here}
+        return {n: c for n, c in named.items() if c.id in there} if named else {c.id: c for c in here}
+
+    before = {c.id: sample(c) for c in chosen().values()}
     try:
         while True:
             if before or not args.no_stream:
                 time.sleep(1)
-            found = [(c, sample(c)) for c in chosen()]
-            rows = [_stats_row(c, before.get(c.id, now), now, trunc=not args.no_trunc) for c, now in found]
+            found = [(called, c, sample(c)) for called, c in chosen().items()]
+            if named and not found:
+                return 0
+            rows = [
+                {"Container": called, **_stats_row(c, before.get(c.id, now), now, trunc=not args.no_trunc)}
+                for called, c, now in found
+            ]
             if not args.no_stream and not args.format and ctx.stdout_is_tty:
                 sys.stdout.write("\x1b[2J\x1b[H")
             table(
@@ -442,7 +452,7 @@ def stats(ctx: Context, args: Namespace) -> int:
                 ctx.err("no container is here" if args.all else "no container runs; --all shows the others")
             if args.no_stream:
                 return 0
-            before = {c.id: now for c, now in found}
+            before = {c.id: now for _, c, now in found}
     except KeyboardInterrupt:
         return 0
 
@@ -453,7 +463,6 @@ def _stats_row(container: Container, before: Any, now: Any, *, trunc: bool) -> d
 
     share = now.memory / now.memory_limit * 100 if now.memory_limit else 0.0
     return {
-        "Container": container.name,
         "ID": container.short_id if trunc else container.id,
         "Name": container.name,
         "CPUPerc": f"{cpu_percent(before, now):.2f}%",
