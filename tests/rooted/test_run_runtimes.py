@@ -164,3 +164,50 @@ def test_a_step_for_another_cpu_says_what_is_missing(root: Root, tmp_path: Path)
     done = root.run("build", "--platform", "linux/arm64", str(tmp_path), check=1)
     assert f"failed to solve: {missing}" in done.stderr
     assert missing in root.run("run", "--rm", "--platform", "linux/arm64", "arm:1", "/p", check=125).stderr
+
+
+_DIES = """#!/bin/sh
+for word; do
+    case $word in run) verb=run ;; probe-*) probe=1 ;; esac
+done
+if [ "$verb" ] && [ ! "$probe" ]; then
+    {dies}
+fi
+exec {program} "$@"
+"""
+
+
+@pytest.mark.parametrize(
+    ("dies", "why"),
+    [
+        ("kill -9 $$", "the runtime did not terminate successfully: signal 9"),
+        ("exit 3", "the runtime did not terminate successfully: exit status 3"),
+        ("exit 0", "the runtime started nothing"),
+        # The container runs, and the supervisor is not told of it.
+        (
+            '{program} "$@" >/dev/null 2>&1; kill -9 $$',
+            "the runtime did not terminate successfully: signal 9",
+        ),
+    ],
+    ids=["killed", "fails", "does-nothing", "killed-after"],
+)
+def test_a_runtime_that_dies_at_the_start_leaves_nothing(
+    root: Root, tmp_path: Path, dies: str, why: str
+) -> None:
+    real = root.engine.services.runtime
+    wrapper = tmp_path / f"{real.name}-dies"
+    wrapper.write_text(_DIES.format(dies=dies.format(program=real.program), program=real.program))
+    wrapper.chmod(0o755)
+    options = ("--network", "none", "--runtime", str(wrapper), "--restart", "always", "--name", "dies")
+    done = root.run("run", "-d", *options, IMAGE, "sleep", "1000", check=125)
+    sentence = f"failed to create task for container: {wrapper.name}: {why}"
+    assert sentence in done.stderr
+    container = root.engine.containers.get("dies")
+    said = root.out(
+        "inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.Pid}} {{.State.Error}}", "dies"
+    )
+    assert said == f"created 128 0 {sentence}"
+    eventually(lambda: not container.refresh().supervised)
+    eventually(lambda: not [group for group in cgroups(container.id) if (group / "cgroup.procs").read_text()])
+    root.run("rm", "dies")
+    assert not cgroups(container.id) and container.id not in Path("/proc/self/mounts").read_text()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _LOG_FD = 9  # the log's number in the runtime process: above the stdio, below what we would hand on
 _KILL = 9
+_PATIENCE = 120.0  # seconds for one verb that does not wait for the container's process
 _LAST_WORDS = 2.0  # seconds between the end of a runtime's stderr and its own, at most: it logs in between
 # What crun says of a program that cannot be run, in its releases from 1.8 to 1.28. Compiled at its first use.
 _CRUN = (
@@ -206,7 +207,14 @@ class Runtime:
             return read_all(said)
 
     def _finish(self, running: Running) -> bytes:
-        code = running.wait()
+        try:
+            code = running.wait(_PATIENCE)
+        except ProgramTimeout:
+            running.process.kill()
+            running.wait()
+            raise RuntimeFailed(
+                f"{self.name} did not answer within {_PATIENCE:g} seconds, and was killed"
+            ) from None
         if code != 0:
             raise running.error() or RuntimeFailed(f"{self.name} failed with exit code {code}")
         return b""

@@ -137,8 +137,9 @@ def _hide(path: str) -> None:
 
 
 def start_hiding(hidden: str, argv: Sequence[str], *, fds: Mapping[int, int]) -> int:
-    """Start a program in a mount namespace where nothing is mounted at `hidden`; its pid. All signals of `SUPERVISORS`
-    are restored. For a process of one thread. Raises OSError; what fails in the child is told on its descriptor 2."""
+    """Start a program in a session and a mount namespace of its own, where nothing is mounted at `hidden`; its pid. All
+    signals of `SUPERVISORS` are restored. For a process of one thread. Raises OSError; what fails in the child is told
+    on its descriptor 2."""
     copy = sealed(argv[0])
     pid = os.fork()  # starting `unshare` and a shell instead takes 5 ms
     if pid:
@@ -146,6 +147,7 @@ def start_hiding(hidden: str, argv: Sequence[str], *, fds: Mapping[int, int]) ->
             os.close(copy)
         return pid
     try:
+        os.setsid()
         if copy >= 0:
             copy = fcntl.fcntl(copy, fcntl.F_DUPFD_CLOEXEC, max((2, *fds)) + 1)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from boxwright.container.supervisor.light import write_file
+from boxwright.container.supervisor.light import age_of, identity_of, write_file
 from boxwright.container.supervisor.logfile import LogFile
 
 
@@ -53,3 +54,16 @@ def test_a_log_that_cannot_be_written_goes_on_later(tmp_path: Path, monkeypatch:
     log.close()
     text = (tmp_path / "log").read_text()
     assert "later" in text and "lost" not in text
+
+
+def test_the_age_of_a_process_is_no_matter_of_the_hosts_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    identity = identity_of(os.getpid())
+    before = age_of(identity)
+    real = time.clock_gettime
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    monkeypatch.setattr(
+        time, "clock_gettime", lambda clock: 0.0 if clock == time.CLOCK_REALTIME else real(clock)
+    )
+    assert 0.0 <= before <= age_of(identity)
+    boot, pid, start = identity.split(":")
+    assert age_of(f"{boot}:{pid}:{int(start) - 60 * os.sysconf('SC_CLK_TCK')}") >= before + 60

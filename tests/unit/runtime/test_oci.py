@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from boxwright.errors import BoxwrightError, Unsupported
+from boxwright.runtime import oci
 from boxwright.runtime.oci import (
     ContainerMissing,
     ContainerState,
     ExecutableMissing,
     ExecutableRefused,
     FirstWords,
+    Runtime,
     RuntimeFailed,
     last_error,
     translate,
@@ -166,3 +170,15 @@ def test_what_only_reads_like_a_complaint_is_shown_in_the_end() -> None:
     first.take(b"open executable: mine\n")
     assert first.settle() == b""
     assert first.settle(over=True) == b"open executable: mine\n"
+
+
+def test_a_runtime_that_hangs_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "hangs"
+    program.write_text("#!/bin/sh\nexec sleep 1000\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(oci, "_PATIENCE", 0.2)
+    runtime = Runtime(name="hangs", program=str(program), version="1", root=tmp_path / "state")
+    with pytest.raises(RuntimeFailed, match=r"^hangs did not answer within 0\.2 seconds, and was killed$"):
+        runtime.delete("c1", force=True)

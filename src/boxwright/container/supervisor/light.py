@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from boxwright.files import whole
 
@@ -39,6 +40,11 @@ def identity_of(pid: int) -> str:
     """A process for good: boot id, pid, start time, as `content.lease.process_identity` writes it. Raises OSError."""
     with open(f"/proc/{pid}/stat", "rb") as stat, open("/proc/sys/kernel/random/boot_id") as boot:
         return f"{boot.read().strip()}:{pid}:{stat.read().rpartition(b')')[2].split()[19].decode()}"
+
+
+def age_of(identity: str) -> float:
+    """Seconds since a process of this boot began, whatever became of the host's clock meanwhile."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(identity.split(":")[2]) / os.sysconf("SC_CLK_TCK")
 
 
 def entitle(title: str) -> None:

@@ -17,7 +17,7 @@ from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM, socket
 
 from boxwright.container import frames
 from boxwright.container.job import Job, RestartChange
-from boxwright.container.supervisor.light import entitle, identity_of, report, write_file
+from boxwright.container.supervisor.light import age_of, entitle, identity_of, report, write_file
 from boxwright.container.supervisor.lines import Unreachable
 from boxwright.container.supervisor.logfile import LogFile
 from boxwright.container.supervisor.loop import Client, Loop
@@ -26,7 +26,7 @@ from boxwright.container.supervisor.streams import Streams
 from boxwright.container.supervisor.telling import tell, tell_exec, tell_joined
 from boxwright.runtime.spawn import SUPERVISORS, exit_code, start
 from boxwright.spec.text import to_json
-from boxwright.spec.times import stamp, unix_seconds
+from boxwright.spec.times import stamp
 from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
@@ -251,9 +251,7 @@ class Supervisor:
         self.pid = pid
         found = orphan.pipes(self.state["Pipes"], pid, job.id)
         self.streams = Streams(self.loop, self.log, self.clients, tty=job.tty, stdin=False, found=found)
-        self._attend(
-            ago=max(0.0, (unix_seconds(stamp()) or 0.0) - (unix_seconds(self.state["StartedAt"]) or 0.0))
-        )
+        self._attend(ago=age_of(self.state["Process"]))
         self._write_state()
         orphan.watch(self.loop, pidfd, self._orphan_ended)
         self.streams.begin()

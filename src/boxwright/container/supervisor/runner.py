@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from _socket import AF_UNIX, MSG_CMSG_CLOEXEC, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, socket
 from _struct import calcsize, unpack
 
@@ -11,6 +12,10 @@ from boxwright.runtime.spawn import SUPERVISORS, start, start_hiding
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.container.job import Job
+
+
+_PATIENCE = 120.0  # seconds for one verb of a runtime, which take milliseconds
+_SIGKILL = 9
 
 
 class StartFailed(Exception):
@@ -47,7 +52,7 @@ class Runner:
         try:
             code, log = self.call("run", "--detach", *options, stdio=stdio)
             if code != 0:
-                raise StartFailed(log)
+                raise StartFailed(log or _unsaid(code))
             master = _receive(console) if console is not None else -1
         finally:
             if console is not None:
@@ -63,7 +68,8 @@ class Runner:
         return pid, master
 
     def call(self, verb: str, *options: str, stdio: tuple[int, int, int] | None = None) -> tuple[int, bytes]:
-        """Run a verb to its end: exit code and the runtime's log. A runtime that was uninstalled counts as failed."""
+        """Run a verb to its end: exit code, negative for a signal, and the runtime's log. A runtime that was
+        uninstalled, or that hangs and is killed, counts as failed."""
         log = os.memfd_create("log")
         try:
             pid = self.spawn(verb, *options, stdio=stdio, log=log)
@@ -71,8 +77,14 @@ class Runner:
             os.close(log)
             return 127, f"cannot run {self._job.runtime[0]}: {error.strerror}".encode()
         try:
-            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            return code, os.pread(log, os.fstat(log).st_size, 0)
+            code, hung = _ended(pid)
+            said = os.pread(log, os.fstat(log).st_size, 0)
+            if hung:
+                return (
+                    code,
+                    f"the runtime did not answer within {_PATIENCE:g} seconds, and was killed".encode(),
+                )
+            return code, said
         finally:
             os.close(log)
 
@@ -90,7 +102,7 @@ class Runner:
             self.begin_delete()
         pid, self._deleting = self._deleting, 0
         if pid:
-            os.waitpid(pid, 0)
+            _ended(pid)
 
     def spawn(
         self,
@@ -100,13 +112,33 @@ class Runner:
         log: int = -1,
         last: tuple[str, ...] = (),
     ) -> int:
-        """Start a verb; returns its pid. `last` follows the container's id. Raises OSError."""
+        """Start a verb in a session of its own; returns its pid. `last` follows the container's id. Raises OSError."""
         logging = ["--log", f"/proc/{os.getpid()}/fd/{log}", "--log-format", "json"] if log >= 0 else []
         argv = [*self._job.runtime, *logging, verb, *options, self._job.id, *last]
         fds = dict(enumerate(stdio or ()))
         if self._job.hidden:
             return start_hiding(self._job.hidden, argv, fds=fds)
-        return start(argv[0], argv, fds=fds, signals=SUPERVISORS)
+        return start(argv[0], argv, fds=fds, new_session=True, signals=SUPERVISORS)
+
+
+def _ended(pid: int) -> tuple[int, bool]:
+    """Wait for a verb's end: its exit code, and whether it hung. What hangs is killed, with what it started."""
+    ended = os.pidfd_open(pid)
+    try:
+        poller = select.poll()
+        poller.register(ended, select.POLLIN)
+        hung = not poller.poll(_PATIENCE * 1000)
+    finally:
+        os.close(ended)
+    if hung:
+        os.killpg(pid, _SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), hung
+
+
+def _unsaid(code: int) -> bytes:
+    """What stands for the complaint of a runtime that ended without one."""
+    how = f"signal {-code}" if code < 0 else f"exit status {code}"
+    return f"the runtime did not terminate successfully: {how}".encode()
 
 
 def accept(listener: socket) -> int:
