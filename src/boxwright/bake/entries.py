@@ -165,7 +165,7 @@ def attest_of(given: str) -> list[TypedEntry]:
             found[key] = value
     if not kind:
         raise DefinitionInvalid("attestation type not specified")
-    return [TypedEntry(kind, _sorted(found), "", disabled)]
+    return [TypedEntry(kind, _sorted(found), dest="", disabled=disabled)]
 
 
 def secret_of(given: str) -> list[SecretEntry]:
@@ -215,7 +215,7 @@ def _typed(value: HclValue, *, with_dest: bool = False, with_disabled: bool = Fa
     disabled = go_bool(found.pop("disabled", "false")) if with_disabled else False
     if disabled is None:
         raise DefinitionInvalid("disabled is no bool")
-    return TypedEntry(kind, _sorted(found), dest, disabled)
+    return TypedEntry(kind, _sorted(found), dest=dest, disabled=disabled)
 
 
 def _cache_value(value: HclValue) -> TypedEntry:

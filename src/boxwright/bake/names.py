@@ -40,5 +40,5 @@ def near(name: str, known: Iterable[str]) -> str:
     """The known name that is most like one; '' when none is."""
     from difflib import get_close_matches
 
-    found = get_close_matches(name, list(known)[:2000], 1, 0.6)
+    found = get_close_matches(name, list(known)[:2000], n=1, cutoff=0.6)
     return found[0] if found else ""

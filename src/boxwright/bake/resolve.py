@@ -53,7 +53,7 @@ def resolve(
     allowed: Allowed,
 ) -> Resolved:
     """The targets that names and patterns mean. What is typed over a path allows it. Raises DefinitionInvalid."""
-    return _Resolver(config, environ, allowed, overrides).resolved(names)
+    return _Resolver(config, environ, allowed=allowed, overrides=overrides).resolved(names)
 
 
 class _Resolver:
@@ -85,7 +85,7 @@ class _Resolver:
             groups["default"].targets = sorted(unique(groups["default"].targets))
         done: set[str] = set()
         for name in list(targets):
-            self._link(targets[name], targets, [], done)
+            self._link(targets[name], targets, visited=[], done=done)
         return Resolved(targets, groups)
 
     # --- names ---------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ class _Resolver:
                 linked.settings["output"] = [TypedEntry("cacheonly")]
                 linked.linked = True
                 targets[name] = linked
-            self._link(targets[name], targets, visited, done)
+            self._link(targets[name], targets, visited=visited, done=done)
             self._shared(target, targets[name])
         done.add(target.name)
 

@@ -142,8 +142,8 @@ class _Run:
         request = request_of(
             self._targets[name],
             self._around.cwd,
-            self._around.environ,
-            images,
+            environ=self._around.environ,
+            results=images,
             used=name in self.used,
             source=self._around.source,
         )

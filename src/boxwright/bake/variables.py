@@ -86,7 +86,7 @@ def value(
     if override is None:
         return found if found.data is not None or kind is None else HclValue(kind, None)
     if kind is not None:
-        return _typed(name, override, kind, as_json)
+        return _typed(name, override, kind=kind, as_json=as_json)
     if default is None or found.type == DYNAMIC or found.null:
         return text(override)
     if found.type.primitive:
@@ -214,4 +214,4 @@ def shown(name: str, block: Block, found: HclValue) -> Variable:
         word = word.strip('"') if kind == STRING else word
     else:
         word = primitive_text(found) if found.type.primitive else json_text(found)
-    return Variable(name, description, kind.constraint() if kind else "", word)
+    return Variable(name, description, type=kind.constraint() if kind else "", value=word)

@@ -173,7 +173,7 @@ class Building:
 
         if self._solver is None:
             return []
-        return used(self.request, self._plans, self._solver, self._inputs.commit)
+        return used(self.request, self._plans, solver=self._solver, commit=self._inputs.commit)
 
     def _run(self) -> BuildResult:
         try:

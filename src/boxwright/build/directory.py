@@ -118,7 +118,7 @@ def _new(
         known = first.setdefault(node.identity, node.path) if node.links > 1 else node.path
         if known != node.path:
             with root.parent(known) as (there, old):
-                _link(there, old, here, name)
+                _link(there, old, here=here, name=name)
             return
         fd = os.open(name, _NEW, node.mode & 0o777, dir_fd=here)
         with os.fdopen(fd, "wb") as target, view.open(node) as content:

@@ -92,7 +92,7 @@ class Exporting:
         from boxwright.build.remotecache.lazy import left_there
 
         stacks = [tree.layers for tree in trees]
-        return left_there(wish.caches.imports, wish.wanted, wish.services.layers, stacks)
+        return left_there(wish.caches.imports, wish.wanted, layers=wish.services.layers, stacks=stacks)
 
     def _as_solved(self, plan: Plan, solver: Solver) -> Solved:
         tree = solver.report(plan.target).tree

@@ -213,7 +213,10 @@ class Fetched:
             return head + rest
         return self._stack.enter_context(
             unpacked_context(
-                head, stream, self._workspace("context"), lambda newest: self.times.setdefault(key, newest)
+                head,
+                stream,
+                parent=self._workspace("context"),
+                told=lambda newest: self.times.setdefault(key, newest),
             )
         )
 

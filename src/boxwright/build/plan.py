@@ -297,7 +297,7 @@ class Planner:
         state.take_image(base.config)
         state.base_name, state.parent = base.name, base.image_id
         state.tree = self._image_vertex(
-            base, f"FROM {pinned(base)}", state, self.options.contexts.called(name)
+            base, f"FROM {pinned(base)}", state=state, context=self.options.contexts.called(name)
         )
         if base.config.platform.os:
             state.platform = base.config.platform if not state.platform.variant else state.platform
@@ -340,7 +340,7 @@ class Planner:
         """The tree of an image that a step copies from or mounts."""
         base = self._base(name, platform, self.stages)
         text = shown if state is None else f"FROM {pinned(base)}"
-        return self._image_vertex(base, text, None, self.options.contexts.called(name)), base
+        return self._image_vertex(base, text, state=None, context=self.options.contexts.called(name)), base
 
     def filters_for_nothing(self) -> list[str]:
         """What to say of names whose cache was to be passed over, and that no stage has."""

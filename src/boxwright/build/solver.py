@@ -283,7 +283,7 @@ class Solver:
     ) -> Hit | None:
         hit = self._cache.find(key)
         if hit is None and self._elsewhere is not None:
-            hit = self._elsewhere.find(vertex, trees, selection, key)
+            hit = self._elsewhere.find(vertex, trees, selection=selection, key=key)
         return hit
 
     def _select(self, vertex: Vertex, trees: Sequence[Tree], execution: Execution) -> Selection | None:

@@ -123,7 +123,7 @@ def _bake(ctx: Context, args: Namespace, request: BakeRequest) -> int:
     if args.print:
         return _print(ctx, plan)
     _granted(ctx, request, plan)
-    return _build(ctx, args, request, plan)
+    return _build(ctx, args, request=request, plan=plan)
 
 
 def _granted(ctx: Context, request: BakeRequest, plan: BakePlan) -> None:
@@ -213,7 +213,7 @@ def _build(ctx: Context, args: Namespace, request: BakeRequest, plan: BakePlan) 
     view = progress_build.make(ctx, args.progress, quiet=False)
     try:
         with view:
-            results = build_planned(ctx.engine.services, request, plan, view)
+            results = build_planned(ctx.engine.services, request, plan=plan, progress=view)
     except Cancelled as error:
         ctx.err(f"ERROR: failed to solve: {error}")
         return error.exit_code

@@ -44,6 +44,8 @@ def show(
             ctx.out(description)
         ctx.out()
         images = dict.fromkeys(targets, "")
-        one = request_of(targets[name], request.cwd, request.environ, images, source=request.source)
-        code = calls.show(ctx, asked, result.answer, one) or code
+        one = request_of(
+            targets[name], request.cwd, environ=request.environ, results=images, source=request.source
+        )
+        code = calls.show(ctx, asked, result.answer, request=one) or code
     return code

@@ -233,7 +233,7 @@ class ContainerCatalog:
                 freed += self.volumes.usage(volume)
                 self.volumes.remove(volume.name)
                 removed.append(volume.name)
-        self._services.tell("volume", "prune", "", {"reclaimed": str(freed)})
+        self._services.tell("volume", "prune", identity="", attributes={"reclaimed": str(freed)})
         return Pruned.of(removed, freed)
 
     def remove_network(self, text: str) -> None:
@@ -288,7 +288,7 @@ class ContainerCatalog:
         for network in found:
             self.networks.remove(network.name)
         self.networks.take_down_idle()
-        self._services.tell("network", "prune", "", {"reclaimed": "0"})
+        self._services.tell("network", "prune", identity="", attributes={"reclaimed": "0"})
         return Pruned.of(n.name for n in found)
 
     # --- looking -------------------------------------------------------------------------------

@@ -67,8 +67,8 @@ def connect(
     services.tell(
         "network",
         "connect",
-        network.id,
-        {"container": container.id, "name": network.name, "type": network.driver},
+        identity=network.id,
+        attributes={"container": container.id, "name": network.name, "type": network.driver},
     )
 
 
@@ -177,8 +177,8 @@ def disconnect(services: Services, containers: Containers, container: Container,
     services.tell(
         "network",
         "disconnect",
-        network.id,
-        {"container": container.id, "name": network.name, "type": network.driver},
+        identity=network.id,
+        attributes={"container": container.id, "name": network.name, "type": network.driver},
     )
 
 

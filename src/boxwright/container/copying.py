@@ -74,7 +74,7 @@ def archive_out(
     ContainerCopyRefused."""
     from boxwright.container.archive import pack
 
-    with _copied(services, container, path, "archive-path") as (root, inside):
+    with _copied(services, container, path=path, told="archive-path") as (root, inside):
         inside = _source(root=root, inside=inside, container=container, path=path, follow=follow)
         if inside == "/":
             pack(directory=root.fd, name=".", shown=".", sink=sink)
@@ -96,7 +96,10 @@ def archive_in(
     from boxwright.container.archive import unpack
 
     _writable(container, path)
-    with _copied(services, container, path, "extract-to-dir") as (root, inside), _read_only(container):
+    with (
+        _copied(services, container, path=path, told="extract-to-dir") as (root, inside),
+        _read_only(container),
+    ):
         try:
             info = root.stat(inside)
         except OSError as error:
@@ -167,7 +170,7 @@ def copy_out(
 ) -> int:
     """From the container to the host; bytes copied. Raises ContainerPathMissing, ContainerCopyRefused, CopyConflict."""
     owner = None if archive else Owner(os.geteuid(), os.getegid())
-    with _copied(services, container, path, "archive-path") as (root, inside):
+    with _copied(services, container, path=path, told="archive-path") as (root, inside):
         source = _source(root=root, inside=inside, container=container, path=path, follow=follow)
         is_directory = stat.S_ISDIR(root.lstat(source).st_mode)
         name = posixpath.basename(posixpath.normpath("/" + path.lstrip("/")))
@@ -207,7 +210,7 @@ def copy_in(
         raise ContainerPathMissing(f"lstat {absolute}: {(error.strerror or '').lower()}") from error
     with (
         Root.at("/") as host,
-        _copied(services, container, path, "extract-to-dir") as (root, inside),
+        _copied(services, container, path=path, told="extract-to-dir") as (root, inside),
         _read_only(container),
     ):
         real = (

@@ -135,7 +135,7 @@ def bound(
         if usual and not binding.host_ip:
             binding = replace(binding, host_ip=usual)
         if binding.host_port:
-            _refuse_published(container, binding, binding.host_port, containers)
+            _refuse_published(container, binding, port=binding.host_port, containers=containers)
         try:
             host_port, addresses, socket = publishable(
                 binding.protocol, binding.host_ip, binding.host_port, six=six is not None
@@ -147,7 +147,7 @@ def bound(
         if socket is not None:
             held.append(socket)
         if not binding.host_port:
-            _refuse_published(container, binding, host_port, containers)
+            _refuse_published(container, binding, port=host_port, containers=containers)
         for address in addresses:
             endpoint = (six or four) if ":" in address else four
             if endpoint is not None:

@@ -88,7 +88,7 @@ class Launcher:
         container = self._container
         container.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            job = self._job(session.supervisor_pid, wants, size, restarts)
+            job = self._job(session.supervisor_pid, wants, size=size, restarts=restarts)
             keep_job(container, job)
             session.send(frames.JOB, plain(job))
             kind, value = session.expect(frames.STARTED, frames.FAILED)
@@ -370,7 +370,7 @@ class Launcher:
             id=self._container.id,
             lock=str(Places(self._services.root).network_lock),
             endpoints=joined,
-            ports=endpoints.bound(self._container, joined, self._find(None), self._reserved),
+            ports=endpoints.bound(self._container, joined, containers=self._find(None), held=self._reserved),
             name_server=name_server(self._services) if any(e.names for e in joined) else None,
         )
         names = files.host_names(self._container.record["hostname"], config.domainname)

@@ -194,7 +194,7 @@ def _entry(line: bytes) -> LogEntry | None:
     try:
         value = json.loads(line)
         details = _details(value["attrs"]) if "attrs" in value else ""
-        entry = LogEntry(value["time"], value["stream"], value["log"], details)
+        entry = LogEntry(value["time"], value["stream"], text=value["log"], details=details)
         return entry if entry.stream in ("stdout", "stderr") else None
     except (ValueError, KeyError, TypeError):  # torn by a full disk or a crash
         return None

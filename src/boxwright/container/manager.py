@@ -535,7 +535,7 @@ class Containers:
                 continue
             removed.append(container.id)
             freed += size
-        self._services.tell("container", "prune", "", {"reclaimed": str(freed)})
+        self._services.tell("container", "prune", identity="", attributes={"reclaimed": str(freed)})
         return Pruned.of(removed, freed)
 
 

@@ -148,7 +148,9 @@ def _mount(values: dict[str, str], opts: _Pairs, labels: _Pairs, text: str, cwd:
             any(k.startswith(prefix + "-") for k in values) or (prefix == "volume" and (opts or labels))
         ):
             raise MountInvalid(f"cannot mix '{prefix}-*' options with mount type '{kind}'")
-    named = _MountFields(values, source, check_target(values["target"], text), values.get("readonly") == "1")
+    named = _MountFields(
+        values, source, target=check_target(values["target"], text), readonly=values.get("readonly") == "1"
+    )
     if kind == "bind":
         return _bind(named, cwd)
     if kind == "tmpfs":

@@ -314,7 +314,9 @@ def event_attributes(container: Container) -> dict[str, str]:
 
 def tell(services: Services, container: Container, action: str, **more: str) -> None:
     """Something happened to the container, for `events`."""
-    services.tell("container", action, container.id, {**event_attributes(container), **more})
+    services.tell(
+        "container", action, identity=container.id, attributes={**event_attributes(container), **more}
+    )
 
 
 def tree_of(services: Services, container: Container) -> Snapshotter | HostTree:

@@ -114,7 +114,7 @@ def give(spec: dict[str, Any], requests: Iterable[DeviceRequest]) -> None:
         if any(device.kind == GPU for device in here.devices.values()):
             names += _gpus(request, here)
         elif hook := _hook():
-            _by_hook(spec, request, wanted, hook)
+            _by_hook(spec, request, wanted=wanted, hook=hook)
         else:
             raise _missing(request)
     absent = [name for name in names if name not in here.devices]

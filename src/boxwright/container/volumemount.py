@@ -97,7 +97,7 @@ def described(options: Mapping[str, str]) -> VolumeDevice:
             flags &= ~_CLEAR[word]
         elif word not in _NEUTRAL:
             data.append(word)
-    return VolumeDevice(options["device"], options.get("type", ""), flags, ",".join(data))
+    return VolumeDevice(options["device"], options.get("type", ""), flags=flags, data=",".join(data))
 
 
 def mount(device: VolumeDevice, target: Path, lock: Path) -> None:
@@ -107,10 +107,10 @@ def mount(device: VolumeDevice, target: Path, lock: Path) -> None:
             return
         data = _with_addresses(device, target)
         try:
-            _mount(device, target, device.flags, data)
+            _mount(device, target, flags=device.flags, data=data)
             if device.flags & _BIND and device.flags & ~(_BIND | _REC):
                 # The kernel takes the other flags of a bind mount only in a second call.
-                _mount(device, target, device.flags | _REMOUNT, data)
+                _mount(device, target, flags=device.flags | _REMOUNT, data=data)
         except OSError as error:
             missing = error.errno == errno.ENOENT
             shown = [f"mount {device.source}:{target}"]

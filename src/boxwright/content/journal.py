@@ -27,7 +27,7 @@ _CHUNK = 1 << 18
 def tell(directory: str, *, kind: str, action: str, identity: str, attributes: Mapping[str, str]) -> None:
     """Add an event of now (`spec.events`), as `append` does; '' is no journal, and none is told."""
     if directory:
-        append(directory, event(kind, action, identity, attributes))
+        append(directory, event(kind, action, identity, attributes=attributes))
 
 
 def append(directory: str, line: bytes, *, full: int = FULL) -> None:

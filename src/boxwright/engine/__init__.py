@@ -93,7 +93,7 @@ class Engine:
             allow=tuple(allow),
         )
         with fetched(self.services, request, progress) as request:
-            return build_planned(self.services, request, planned(request), progress)
+            return build_planned(self.services, request, planned(request), progress=progress)
 
     def run(self, image: str, *command: str, input: bytes | None = None, **options: Any) -> Finished:
         """Run a command in a new container to its end; exit code and output. `options` are fields of

@@ -140,7 +140,7 @@ class RegistryAPI:
         from boxwright.transfer.attestations import Inspected
 
         reference, desc, content, _ = self.imagetools_inspect(name)
-        return Inspected(self._services.registry.remote(reference), reference, desc, content)
+        return Inspected(self._services.registry.remote(reference), reference, desc, content=content)
 
     @property
     def manifests(self) -> ManifestLists:

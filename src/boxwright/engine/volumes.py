@@ -90,7 +90,7 @@ class VolumesAPI:
             raise VolumeInUse(f"import {volume}: volume is in use - [{', '.join(running)}]")
         spool = Places(self._services.root).ingests
         try:
-            backup.restore(containers.volumes, found, source, spool, replace=replace)
+            backup.restore(containers.volumes, found, source, spool=spool, replace=replace)
         except BaseException:
             if new:
                 self.remove(volume)

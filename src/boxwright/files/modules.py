@@ -83,7 +83,7 @@ class ModuleFinder:
             except OSError:
                 return None
         cached = f"{inside}/__pycache__/{compiled}{_COMPILED}"
-        spec = ModuleSpec(name, _SourceLoader(name, source, cached, status), origin=source)
+        spec = ModuleSpec(name, _SourceLoader(name, source, compiled=cached, status=status), origin=source)
         spec.has_location = True
         spec.cached = cached
         if inside is not folder:

@@ -183,7 +183,7 @@ class Maintenance:
                 continue
             chosen.append(entry)
         if most or free:
-            chosen = self._enough(chosen, sum(entry.bytes for entry in entries), most, free)
+            chosen = self._enough(chosen, sum(entry.bytes for entry in entries), most=most, free=free)
         gone = cache.remove(chosen)
         if everything and not filters and not (keep or most or free):
             cache.forget_digests()

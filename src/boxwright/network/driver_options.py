@@ -108,9 +108,9 @@ def mode(driver: str, options: Mapping[str, str]) -> str:
         return text
 
     if driver == "macvlan":
-        return one("macvlan_mode", MACVLAN_MODES, "bridge", "macvlan mode")
-    flag = one("ipvlan_flag", IPVLAN_FLAGS, "bridge", "ipvlan flag")
-    return f"{one('ipvlan_mode', IPVLAN_MODES, 'l2', 'ipvlan mode')},{flag}"
+        return one("macvlan_mode", MACVLAN_MODES, usual="bridge", what="macvlan mode")
+    flag = one("ipvlan_flag", IPVLAN_FLAGS, usual="bridge", what="ipvlan flag")
+    return f"{one('ipvlan_mode', IPVLAN_MODES, usual='l2', what='ipvlan mode')},{flag}"
 
 
 def check_endpoint(options: Mapping[str, str]) -> None:

@@ -149,7 +149,7 @@ def connect(outside: Netlink, inside: Netlink, namespace: int, endpoint: Endpoin
     else:
         from boxwright.network import parents
 
-        parents.add_child(outside, endpoint, namespace, lock)
+        parents.add_child(outside, endpoint, namespace=namespace, lock=lock)
     _settle(inside, namespace, endpoint)
 
 

@@ -25,12 +25,13 @@ _LONGEST_TEXT = 512  # characters of each text in one that would be longer
 def event(kind: str, action: str, identity: str, attributes: Mapping[str, str]) -> bytes:
     """A line of the journal, of now. An image may bring labels, and a command words, of any length: a line that would
     be too long has them cut, and the last of them left out, so that one event does not drive out all others."""
-    line = _line(kind, action, identity, attributes)
+    line = _line(kind, action, identity, attributes=attributes)
     if len(line) > _LONGEST:
         cut = {_cut(key): _cut(text) for key, text in attributes.items()}
         kept = {key: cut.pop(key) for key in ("image", "name", "execID", "exitCode") if key in cut}
         room = _LONGEST // (4 * 6 * _LONGEST_TEXT)  # as JSON writes what is no ASCII
-        line = _line(kind, _cut(action), identity, dict([*kept.items(), *sorted(cut.items())[:room]]))
+        fewer = dict([*kept.items(), *sorted(cut.items())[:room]])
+        line = _line(kind, _cut(action), identity, attributes=fewer)
     return line
 
 

@@ -58,7 +58,7 @@ def copy_between(
     jobs, referrers = options.jobs, options.referrers
     root = source.fetch(source_name) if isinstance(source, Remote) else source.resolve(source_name)
     composed = isinstance(sink, Remote) and getattr(source, "composed", False)
-    known = _ask(source, root, end, options, composed=composed)
+    known = _ask(source, root, end, options=options, composed=composed)
     tree = known.tree
     if note and not options.platforms and (text := _left_out(tree)):
         note(text)
@@ -141,7 +141,7 @@ def _copy_attached(
     progress: Progress | None,
 ) -> None:
     """What is attached to the images of a tree by tags."""
-    for tag, node in _attached_by_tag(source, tree, *tags, jobs):
+    for tag, node in _attached_by_tag(source, tree, tags=tags[0], complete=tags[1], jobs=jobs):
         copy_tree(
             source=source,
             tree=node,

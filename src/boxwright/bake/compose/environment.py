@@ -38,7 +38,7 @@ def substituted(template: str, environ: Mapping[str, str], depth: int = 0) -> st
             end = _closing(template, dollar + 1)
             if end < 0:
                 raise DefinitionInvalid(f'Invalid template: "{template}"')
-            out.append(_braced(template[dollar + 2 : end], template, environ, depth))
+            out.append(_braced(template[dollar + 2 : end], template, environ=environ, depth=depth))
             at = end + 1
         elif found:
             out.append(environ.get(found[0], ""))

@@ -97,7 +97,7 @@ class _Project:
         for file in files:
             assert file.tree is not None
             self._tree = file.tree
-            own = variables_of(file.tree, ".env", self._outer, self._budget) or {}
+            own = variables_of(file.tree, ".env", environ=self._outer, budget=self._budget) or {}
             self._environ = LayeredVariables(self._outer, own, {"COMPOSE_PROJECT_NAME": "bake"})
             self._model = self._merged(self._model, file.data, file.name)
         services = self._section("services")
@@ -149,7 +149,7 @@ class _Project:
             services = one.get("services")
             if isinstance(services, dict):
                 self._located(services, base)
-                one["services"] = {key: self._extended(key, services, base, ()) for key in services}
+                one["services"] = {key: self._extended(key, services, base=base, seen=()) for key in services}
             for included in self._included(one.pop("include", None), base):
                 model = included if not model else merge.merged(model, included)
             model = merge.merged(model, one)
@@ -193,7 +193,7 @@ class _Project:
                 if not isinstance(path, str):
                     raise DefinitionInvalid("include: a path is wanted")
                 place = posixpath.join(base, path)
-                model = self._merged(model, self._read(place), place, posixpath.dirname(place))
+                model = self._merged(model, self._read(place), name=place, base=posixpath.dirname(place))
             found.append(_moved(model, posixpath.dirname(place)))
         return found
 
@@ -216,10 +216,10 @@ class _Project:
                 model = merge.merged(model, self._substituted(raw or {}, ()))
             services = model.get("services") or {}
             self._located(services, posixpath.dirname(place))
-            parent = self._extended(wanted, services, posixpath.dirname(place), (*seen, key))
+            parent = self._extended(wanted, services, base=posixpath.dirname(place), seen=(*seen, key))
             parent = _moved({"services": {wanted: parent}}, posixpath.dirname(path))["services"][wanted]
         else:
-            parent = self._extended(wanted, services, base, (*seen, key))
+            parent = self._extended(wanted, services, base=base, seen=(*seen, key))
         if not isinstance(parent, dict):
             raise DefinitionInvalid(f'cannot extend service "{name}": service "{wanted}" not found')
         own = {k: v for k, v in service.items() if k != "extends"}
@@ -291,7 +291,9 @@ class _Project:
         """The variables of a service, those of its files among them."""
         found: dict[str, str] = {}
         for file in service.get("env_file") or ():
-            read = variables_of(file.tree, file.path, LayeredVariables(found, self._environ), self._budget)
+            read = variables_of(
+                file.tree, file.path, environ=LayeredVariables(found, self._environ), budget=self._budget
+            )
             if read is None and file.required:
                 raise DefinitionInvalid(f"env file {file.path} not found")
             found.update(read or {})

@@ -42,7 +42,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc,unused-ignore]
         for key in [key.value for key, _ in node.value if key.tag == "tag:yaml.org,2002:str"]:
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f'mapping key "{key}" already defined', node.start_mark
+                    problem=f'mapping key "{key}" already defined', problem_mark=node.start_mark
                 )
             seen.add(key)
         super().flatten_mapping(node)

@@ -95,11 +95,11 @@ class _JsonReader:
         matched = _NUMBER.match(self.text, start)
         if matched:
             self.at = matched.end()
-            return JsonNode("number", number(parse_number(matched[0])), self._place(start), start)
+            return JsonNode("number", number(parse_number(matched[0])), place=self._place(start), start=start)
         for word, value in _WORDS.items():
             if self.text.startswith(word, start):
                 self.at += len(word)
-                return JsonNode("word", value, self._place(start), start)
+                return JsonNode("word", value, place=self._place(start), start=start)
         self._fail(
             "Invalid JSON value",
             "A JSON value is required here." if char else "The JSON ends before its value does.",
@@ -117,7 +117,7 @@ class _JsonReader:
         except ValueError:
             self._fail("Invalid JSON string", "A JSON string has an invalid escape sequence.")
         self.at = matched.end()
-        return JsonNode("string", data, self._place(start), start)
+        return JsonNode("string", data, place=self._place(start), start=start)
 
     def _object(self, start: int) -> JsonNode:
         self.at += 1
@@ -131,14 +131,14 @@ class _JsonReader:
             if not self._take(":"):
                 self._fail("Missing property value colon", "Expected a colon between the key and its value.")
             found.append((key, self._value()))
-        return JsonNode("object", found, self._place(start), start)
+        return JsonNode("object", found, place=self._place(start), start=start)
 
     def _array(self, start: int) -> JsonNode:
         self.at += 1
         found: list[JsonNode] = []
         while not self._ends("]", bool(found)):
             found.append(self._value())
-        return JsonNode("array", found, self._place(start), start)
+        return JsonNode("array", found, place=self._place(start), start=start)
 
     def _ends(self, bracket: str, more: bool) -> bool:
         self._blank()
@@ -185,7 +185,9 @@ class _Bodies:
                         kind=name, header=key.place, node=value, labels=labels, schema=inner, found=[]
                     )
                 elif name != "//":
-                    arguments[name] = tree.HclArgument(name, key.place, self.expression(value), value.place)
+                    arguments[name] = tree.HclArgument(
+                        name, key.place, value=self.expression(value), place=value.place
+                    )
         return tree.HclBody(arguments, tuple(blocks), nodes[0].place)
 
     def _blocks(

@@ -322,7 +322,7 @@ class _RegexParser:
             elif char in found:
                 found[char] = value
             elif char in ":)":
-                return RegexFlags(found["i"], found["m"], found["s"], found["U"]), char == ")"
+                return RegexFlags(found["i"], found["m"], dotall=found["s"], swap=found["U"]), char == ")"
             else:
                 break
         self._fail("invalid or unsupported Perl syntax")

@@ -100,7 +100,7 @@ class HclParser(HclCursor):
     def _argument(self, name: str, place: SourcePlace, start: int) -> tree.HclArgument:
         self.at += 1
         value = self.expression()
-        return tree.HclArgument(name, place, value, self.place(start))
+        return tree.HclArgument(name, place, value=value, place=self.place(start))
 
     def _block(self, name: str, start: int) -> tree.Block:
         labels: list[str] = []
@@ -204,7 +204,7 @@ class HclParser(HclCursor):
             self.enter()
             inner = self._unary()
             self.depth -= 1
-            return tree.Unary(self.place(start), self.above(inner), operator, inner)
+            return tree.Unary(self.place(start), self.above(inner), operator=operator, inner=inner)
         return self._steps(self._term(), start)
 
     def _steps(self, found: Expression, start: int) -> Expression:
@@ -216,7 +216,7 @@ class HclParser(HclCursor):
                 self.blank()
                 if self.take("*"):
                     each = self._steps_of_splat(full=False)
-                    found = tree.Splat(self.place(start), self.above(found, each), found, each)
+                    found = tree.Splat(self.place(start), self.above(found, each), inner=found, each=each)
                     continue
                 found = self._dotted(found, start)
             elif self.here("["):
@@ -227,7 +227,7 @@ class HclParser(HclCursor):
                     self.at = self.text.index("]", self.at) + 1
                     self.lines = lines
                     each = self._steps_of_splat(full=True)
-                    found = tree.Splat(self.place(start), self.above(found, each), found, each)
+                    found = tree.Splat(self.place(start), self.above(found, each), inner=found, each=each)
                     continue
                 key = self.expression()
                 self.blank()
@@ -237,7 +237,7 @@ class HclParser(HclCursor):
                         'The index operator must end with a closing bracket ("]").',
                     )
                 self.lines = lines
-                found = tree.IndexStep(self.place(start), self.above(found, key), found, key)
+                found = tree.IndexStep(self.place(start), self.above(found, key), inner=found, key=key)
             else:
                 return found
 
@@ -245,14 +245,14 @@ class HclParser(HclCursor):
         """What stands after a dot: a name, or an index of the old kind."""
         word = self.word()
         if word:
-            return tree.Attribute(self.place(start), self.above(found), found, word)
+            return tree.Attribute(self.place(start), self.above(found), inner=found, name=word)
         began = self.at
         digits = re.compile(r"\d+").match(self.text, self.at, self.end)
         if not digits:
             self.fail("Invalid attribute name", "An attribute name is required after a dot.")
         self.at = digits.end()
         key = tree.Literal(self.place(began), 1, number(parse_number(digits[0])))
-        return tree.IndexStep(self.place(start), self.above(found), found, key)
+        return tree.IndexStep(self.place(start), self.above(found), inner=found, key=key)
 
     def _steps_of_splat(self, *, full: bool) -> Expression:
         start = self.at

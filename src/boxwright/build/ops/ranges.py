@@ -74,7 +74,7 @@ class Ranges:
             return False
         found: list[tuple[str, Range]] = []
         for start, end in folder.runs():
-            taken = self._range(folder, into, names[start:end], start)
+            taken = self._range(folder, into, names=names[start:end], start=start)
             if taken is None:
                 return False
             found.append((names[start], taken))
@@ -85,7 +85,7 @@ class Ranges:
     def _range(self, folder: FolderFiles, into: str, names: list[str], start: int) -> Range | None:
         assert self._tree is not None
         end = start + len(names)
-        placed = self._tree.find_placed(self._key(folder.own, names[0], len(names), into))
+        placed = self._tree.find_placed(self._key(folder.own, names[0], count=len(names), into=into))
         source = self._open(placed[0]) if placed is not None else None
         if placed is None or source is None:
             return None
@@ -116,7 +116,11 @@ class Ranges:
         tree.note_placed(
             str(layer),
             [
-                (self._key(folder.own, run.first, run.files, run.directory), run.offset, run.length)
+                (
+                    self._key(folder.own, run.first, count=run.files, into=run.directory),
+                    run.offset,
+                    run.length,
+                )
                 for run in builder.runs
                 if run.directory in self._from
                 and (folder := tree.folder(self._from[run.directory])) is not None

@@ -97,7 +97,7 @@ class Caches:
         if imports is None:
             bases.fetch(missing, told)
             return
-        left = imports.bring(missing, self._services.layers, self._lease(), told)
+        left = imports.bring(missing, self._services.layers, lease=self._lease(), told=told)
         try:
             if left:
                 bases.fetch(left, told)
@@ -172,10 +172,12 @@ class Caches:
         if not layers:
             self._emit(StepStatus(step, "skipping cache export for empty result", done=True))
             return None
-        blobs = CacheBlobs(self._services, self._lease(), self.imports, place)
+        blobs = CacheBlobs(self._services, self._lease(), imports=self.imports, place=place)
         self._emit(StepStatus(step, "preparing build cache for export"))
         made = blobs.descriptors(layers, solved.created)
         self._emit(StepStatus(step, "preparing build cache for export", done=True))
         config = arrange(solved, stacks, dict(zip(layers, made)))
         sink = open_sink(place, self._registries, self._services.settings)
-        return sink.write(config, made, blobs, lambda what: self._emit(StepStatus(step, what, done=True)))
+        return sink.write(
+            config, made, source=blobs, told=lambda what: self._emit(StepStatus(step, what, done=True))
+        )

@@ -158,7 +158,7 @@ class CacheBlobs:
                 return elsewhere
         layer = layers.get(diff_id)
         known = (
-            known_blobs(layers, layer, self._kind, self._level)
+            known_blobs(layers, layer, kind=self._kind, level=self._level)
             if self._force
             else [desc for desc, _ in layers.blobs(diff_id)]
         )

@@ -133,7 +133,7 @@ class CacheService:
             for page in range(1, _MOST_PAGES):
                 query = urlencode({"per_page": 100, "page": page, "key": prefix, "ref": scope})
                 url = f"{self._api}/repos/{quote(self._repository)}/actions/caches?{query}"
-                said = self._json("GET", url, None, self._ghtoken)
+                said = self._json("GET", url, body=None, token=self._ghtoken)
                 entries = said.get("actions_caches")
                 entries = entries if isinstance(entries, list) else []
                 found.update(str(one.get("key")) for one in entries if isinstance(one, dict))
@@ -145,7 +145,7 @@ class CacheService:
     # --- requests ------------------------------------------------------------------------------
 
     def _ask(self, method: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        return self._json("POST", self._url + method, json.dumps(body).encode(), self.token.text)
+        return self._json("POST", self._url + method, body=json.dumps(body).encode(), token=self.token.text)
 
     def _json(self, method: str, url: str, body: bytes | None, token: str) -> Mapping[str, Any]:
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}

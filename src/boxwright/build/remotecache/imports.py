@@ -204,7 +204,7 @@ class Imports:
             in_parallel(
                 _JOBS,
                 [d for d in wanted if not layers.has(d)],
-                lambda d: self._bring(d, layers, lease, told),
+                lambda d: self._bring(d, layers, lease=lease, told=told),
                 stop=threading.Event(),
             )
         return [d for d in missing if not layers.has(d)]

@@ -92,7 +92,10 @@ def from_layers(config: CacheConfig) -> LoadedCache:
     """Of a config that stands alone (`CacheLayer.to_json(True)`): its layers say themselves what they are."""
     blobs = {
         layer.blob: Descriptor(
-            layer.media_type, layer.blob, layer.size, {DIFF_ID: str(layer.diff_id), CREATED: layer.created}
+            layer.media_type,
+            layer.blob,
+            size=layer.size,
+            annotations={DIFF_ID: str(layer.diff_id), CREATED: layer.created},
         )
         for layer in config.layers
         if layer.diff_id is not None and mt.is_layer(layer.media_type)

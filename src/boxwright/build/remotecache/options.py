@@ -128,12 +128,12 @@ class CachePlace:
 def parse_from(text: str, environ: Mapping[str, str] | None = None) -> CachePlace:
     """One ``--cache-from``: ``type=…,key=value``, or only the name of an image or a cache in a registry. Raises
     RequestInvalid, ReferenceInvalid."""
-    return _parsed(text, "--cache-from", _FROM, environ or {})
+    return _parsed(text, "--cache-from", own=_FROM, environ=environ or {})
 
 
 def parse_to(text: str, environ: Mapping[str, str] | None = None) -> CachePlace:
     """One ``--cache-to``, alike. Raises RequestInvalid, ReferenceInvalid."""
-    place = _parsed(text, "--cache-to", _TO, environ or {})
+    place = _parsed(text, "--cache-to", own=_TO, environ=environ or {})
     if place.mode not in ("min", "max"):
         raise RequestInvalid(f"cache mode={place.mode!r} is not known", hint="min or max")
     if place.options.get("compression", "gzip") not in EXPORTED:
@@ -168,7 +168,7 @@ def places(value: Any, *, to: bool) -> tuple[CachePlace, ...]:
     def parse(text: str) -> tuple[CachePlace, ...]:
         return parse_all([text], {}, to=to)
 
-    return several("cache_to" if to else "cache_from", value, CachePlace, parse)
+    return several("cache_to" if to else "cache_from", value, kind=CachePlace, parse=parse)
 
 
 def _names(text: str) -> list[str]:

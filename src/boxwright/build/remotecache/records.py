@@ -159,14 +159,14 @@ class RecordWriter:
         inputs = [self._input(vertex, one) for one in key.inputs]
         if key.merged is not None:
             above = [self._input(vertex, one) for one in key.merged.inputs]
-            number = self._number(key.merged.digest, above, step.added, step.created)
+            number = self._number(key.merged.digest, above, stack=step.added, created=step.created)
             inputs.append((RecordLink(number),))
-        self._of[vertex.id] = self._number(key.digest, inputs, step.stack, step.created)
+        self._of[vertex.id] = self._number(key.digest, inputs, stack=step.stack, created=step.created)
 
     def _input(self, vertex: Vertex, one: KeyInput) -> tuple[RecordLink, ...]:
-        links = [RecordLink(self._number(content, [], (), "")) for content in one.contents]
+        links = [RecordLink(self._number(content, [], stack=(), created="")) for content in one.contents]
         if one.made:
-            links.append(RecordLink(self._number(one.made, [], (), ""), one.selector))
+            links.append(RecordLink(self._number(one.made, [], stack=(), created=""), one.selector))
         known = self._of.get(vertex.inputs[one.number].id) if one.number >= 0 else None
         if known is not None:
             links.append(RecordLink(known, one.selector))

@@ -116,7 +116,7 @@ class Bucket:
         """Write an object; `body` is opened anew for another try. Raises CacheCorrupt where its bytes have another
         SHA-256."""
         if size > self._part:
-            self._put_parts(key, body, size, sha256)
+            self._put_parts(key, body, size=size, sha256=sha256)
             return
         headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
         self._request("PUT", key, headers=headers, body=(body, sha256)).release()
@@ -312,7 +312,7 @@ class S3Sink:
             age = bucket.age(key)
             if age is None:
                 told(f"writing layer {desc.digest}")
-                bucket.put(key, lambda: source.open(desc), desc.size, desc.digest.hex)
+                bucket.put(key, lambda: source.open(desc), size=desc.size, sha256=desc.digest.hex)
             elif age > self._refresh:
                 bucket.touch(key, desc.size)
 
@@ -320,7 +320,9 @@ class S3Sink:
         raw = config.to_json(annotated=True)
         for name in self._names:
             told(f"writing cache manifest {name}")
-            bucket.put(bucket.manifest(name), lambda: io.BytesIO(raw), len(raw), Digest.of(raw).hex)
+            bucket.put(
+                bucket.manifest(name), lambda: io.BytesIO(raw), size=len(raw), sha256=Digest.of(raw).hex
+            )
 
 
 def names(place: CachePlace) -> list[str]:

@@ -84,7 +84,7 @@ def build(ctx: Context, args: Namespace) -> int:
     _told(ctx, args, result)
     if result.answer is None:
         return 0
-    return calls.show(ctx, calls.parse(args), result.answer, request)
+    return calls.show(ctx, calls.parse(args), result.answer, request=request)
 
 
 def _refuse_policies(ctx: Context, request: BuildRequest) -> None:

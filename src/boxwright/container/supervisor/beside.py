@@ -22,8 +22,8 @@ def start(loop: Loop, runner: Runner, job: Job, *, identity: str, words: str, fi
     start, or ''."""
     pid_file = f"{job.directory}/exec.pid"
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    tell_exec(job, "create", identity, words)
-    tell_exec(job, "start", identity, words)
+    tell_exec(job, "create", identity=identity, words=words)
+    tell_exec(job, "start", identity=identity, words=words)
     try:
         options = ("--detach", "--process", file, "--pid-file", pid_file)
         code, log = runner.call("exec", *options, stdio=(null, null, null))

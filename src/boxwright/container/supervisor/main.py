@@ -360,7 +360,7 @@ class Supervisor:
         self._health_status = status
 
     def _told_check(self, action: str, identity: str, words: str = "", **attributes: str) -> None:
-        tell_exec(self.job, action, identity, words, **attributes)
+        tell_exec(self.job, action, identity=identity, words=words, **attributes)
 
     def _exited(self, status: int) -> None:
         code = exit_code(status)

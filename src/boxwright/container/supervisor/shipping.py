@@ -132,7 +132,7 @@ class Shipping:
             stream, seconds, line, whole = self._queue.pop(0)
         self._ordinal += 1
         try:
-            messages = self._messages(stream, seconds, line, whole)
+            messages = self._messages(stream, seconds, line=line, whole=whole)
         except ValueError:
             messages = []
         delay = _RETRY_FIRST

@@ -72,7 +72,7 @@ def function(name: str, takes: str, run: Callable[..., Any], *, needs: bool = Fa
         result: HclValue = run(budget, *values) if needs else run(*values)
         return result
 
-    return Function(name, tuple(parameters), more, called)
+    return Function(name, tuple(parameters), more=more, run=called)
 
 
 def call(

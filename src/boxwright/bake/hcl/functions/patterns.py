@@ -60,7 +60,7 @@ def _replace(budget: Budget, given: HclValue, pattern: HclValue, replacement: Hc
     compiled, data = Regex(pattern.data), given.data
     out, at = [], 0
     for found in compiled.finditer(data):
-        piece = _expanded(compiled, replacement.data, data, found)
+        piece = _expanded(compiled, replacement.data, data=data, found=found)
         budget.make(len(piece))
         out += [data[at : found[0]], piece]
         at = found[1]
