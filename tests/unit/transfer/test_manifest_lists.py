@@ -13,7 +13,14 @@ from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.manifest import Index, parse
 from boxwright.spec.platform import Platform
-from boxwright.transfer.manifest_lists import ListExists, ManifestLists, NoSuchList, create, inspect
+from boxwright.transfer.manifest_lists import (
+    IndexNotes,
+    ListExists,
+    ManifestLists,
+    NoSuchList,
+    create,
+    inspect,
+)
 from support.registry import FakeRegistry, client, make_image, running
 
 AMD = make_image({"a": b"amd" * 999})
@@ -71,7 +78,7 @@ def test_imagetools(registry: FakeRegistry, tmp_path: Path) -> None:
             speaker,
             [f"{host}/app:all", f"{other.host}/else:1"],
             [f"{host}/app:amd", f"{host}/app:arm"],
-            annotations={"a": "b"},
+            notes=IndexNotes({"a": "b"}, {}),
         )
         assert registry.manifests["app"]["all"][1] == other.manifests["else"]["1"][1] == made.raw
         assert set(other.blobs["else"]) == set(registry.blobs["app"])
