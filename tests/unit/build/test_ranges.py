@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,6 +77,8 @@ def fill(top: Path) -> None:
     (top / "large").write_bytes(os.urandom(1 << 21))
     os.link(top / "links/one", top / "links/two")
     (top / "m/to").symlink_to("a")
+    (top / "many/to").symlink_to("05")
+    os.mkfifo(top / "many/pipe")
     (top / "empty").mkdir()
     (top / "many/05").chmod(0o700)
     (top / ".dockerignore").write_text("m/b\nskip\n")
@@ -210,6 +213,18 @@ def test_random_changes(engines: tuple[Engine, Engine], tmp_path: Path, taken: l
             else:
                 path.write_bytes(random.randbytes(random.choice((0, 1, 511, 512, 513, 5000))))
     assert taken
+
+
+def test_nothing_of_a_directory_is_left_out(engines: tuple[Engine, Engine], tmp_path: Path) -> None:
+    top = tmp_path / "context"
+    fill(top)
+    age(top)
+    there = {str(path.relative_to(top)) for path in top.rglob("*")} - {"m/b"}
+    for change in ("first", "second"):
+        (top / "many/01").write_text(change)
+        found = layers(engines[0], top, "FROM scratch\nCOPY . /\n")
+        with tarfile.open(engines[0].services.layers.get(found[-1]).tar_path) as tar:
+            assert {name.rstrip("/") for name in tar.getnames()} == there
 
 
 def test_runs_of_files_between_directories() -> None:

@@ -255,7 +255,12 @@ class LocalContext:
             nodes: Iterable[LocalNode] = ()
             with self._lock:
                 known = self._known.get(top.path)
-                if known is None or known.below or (files := self._plain(top, known)) is None:
+                if (
+                    known is None
+                    or known.below
+                    or (files := self._plain(top, known)) is None
+                    or len(files.modes) != known.files  # there are links and the like beside them
+                ):
                     nodes = [node for node in self._folder(top).values() if self._visible(node)]
                     files = self._plain(top, known) if known is not None else None
             if files is not None:
