@@ -67,6 +67,10 @@ def unpack(
         os.close(fd)
 
 
+def _too_deep(path: bytes) -> TooDeep:
+    return TooDeep(f"{os.fsdecode(path[:200])}… lies too deep to be unpacked")
+
+
 class _LayerUnpacker:
     def __init__(self, source: LayerSource, root: int, *, overlay: bool, as_root: bool, opaque: str) -> None:
         self._source = source
@@ -113,7 +117,7 @@ class _LayerUnpacker:
             (fd, path, facts, handle, iter(sorted(self._source.children(handle).items())), existed)
         )
         if len(self._stack) > _DEEPEST:
-            raise TooDeep(f"{os.fsdecode(path[:200])}… lies too deep to be unpacked")
+            raise _too_deep(path)
         if facts.opaque:
             if self._overlay:
                 os.setxattr(fd, self._opaque, b"y")
@@ -134,8 +138,14 @@ class _LayerUnpacker:
                 existed = st.st_mtime_ns
                 if not self._as_root:
                     os.chmod(name, 0o700, dir_fd=parent)
+        try:
+            fd = os.open(name, _DIR_FLAGS, dir_fd=parent)
+        except OSError as error:
+            if error.errno != errno.EMFILE:
+                raise
+            raise _too_deep(path) from error  # for the descriptors that this process may have
         self._enter(
-            fd=os.open(name, _DIR_FLAGS, dir_fd=parent),
+            fd=fd,
             path=path + name + b"/",
             handle=handle,
             facts=facts,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import stat
 import tarfile
 from pathlib import Path
@@ -167,6 +168,17 @@ def test_too_deep_is_an_error(layers: LayerStore, tmp_path: Path) -> None:
     fd = os.open(tmp_path, os.O_RDONLY)
     remove_tree(fd, b"target")
     os.close(fd)
+
+
+def test_too_deep_for_the_descriptors_is_the_same_error(layers: LayerStore, tmp_path: Path) -> None:
+    layer, target = ingest(layers, member("d/" * 300 + "f")), fresh(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 100, limits[1]))
+    try:
+        with pytest.raises(TooDeep):
+            unpack(layer, target, as_root=ROOT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_removing_has_no_depth_limit(tmp_path: Path) -> None:
