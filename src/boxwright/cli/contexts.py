@@ -147,9 +147,7 @@ def _names(ctx: Context) -> list[str]:
 
 
 def context_ls_args(p: Parser) -> None:
-    p.add_argument(
-        "--format", default="", metavar="string", help="Format output using a custom template, table or json"
-    )
+    p.add_table_format()
     p.add_argument("-q", "--quiet", action="store_true", help="Only show context names")
 
 
@@ -192,13 +190,7 @@ def context_show(ctx: Context, args: Namespace) -> int:
 
 def context_inspect_args(p: Parser) -> None:
     p.add_argument("name", nargs="*", metavar="CONTEXT")
-    p.add_argument(
-        "-f",
-        "--format",
-        default="",
-        metavar="string",
-        help="Format output using a custom template: 'json' or TEMPLATE",
-    )
+    p.add_object_format()
 
 
 def context_inspect(ctx: Context, args: Namespace) -> int:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 REMAINDER = "..."
 SUPPRESS = "==SUPPRESS=="
+_FORMAT = "Format output using a custom template:"
 _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 _FALSE = frozenset(("0", "f", "F", "false", "FALSE", "False"))
 
@@ -198,6 +199,17 @@ class Parser:
                     raise TypeError(f"{self.prog}: {name} is declared twice")
                 self._by_name[name] = argument
         return argument
+
+    def add_object_format(self) -> None:
+        """``--format`` of a command that shows objects one by one."""
+        self.add_argument(
+            "-f", "--format", default="", metavar="string", help=f"{_FORMAT} 'json' or TEMPLATE"
+        )
+
+    def add_table_format(self) -> None:
+        """``--format`` of a command that shows a table."""
+        words = "'table', 'table TEMPLATE', 'json' or TEMPLATE"
+        self.add_argument("--format", default="", metavar="string", help=f"{_FORMAT} {words}")
 
     def error(self, message: str, *, hint: str = "") -> UsageError:
         """An error about this command's arguments, to be raised by the caller."""

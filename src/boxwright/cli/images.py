@@ -40,12 +40,7 @@ def images_args(p: Parser) -> None:
     p.add_argument(
         "-f", "--filter", action="append", metavar="filter", help="Filter output based on conditions provided"
     )
-    p.add_argument(
-        "--format",
-        default="",
-        metavar="string",
-        help="Format output using a custom template: 'table', 'table TEMPLATE', 'json' or TEMPLATE",
-    )
+    p.add_table_format()
     p.add_argument("--no-trunc", action="store_true", help="Don't truncate output")
     p.add_argument("-q", "--quiet", action="store_true", help="Only show image IDs")
 
@@ -129,12 +124,7 @@ def _names(image: ImageSummary, with_digests: bool) -> Iterator[tuple[str, str, 
 
 def history_args(p: Parser) -> None:
     p.add_argument("image", metavar="IMAGE", complete="image")
-    p.add_argument(
-        "--format",
-        default="",
-        metavar="string",
-        help="Format output using a custom template: 'table', 'table TEMPLATE', 'json' or TEMPLATE",
-    )
+    p.add_table_format()
     p.add_argument(
         "-H",
         "--human",

@@ -21,13 +21,7 @@ class NoSuchObject(NotFound):
 
 def inspect_args(p: Parser) -> None:
     p.add_argument("name", nargs="+", metavar="NAME|ID", complete="object")
-    p.add_argument(
-        "-f",
-        "--format",
-        default="",
-        metavar="string",
-        help="Format output using a custom template: 'json' or TEMPLATE",
-    )
+    p.add_object_format()
     p.add_argument(
         "-s", "--size", action="store_true", help="Display total file sizes if the type is container"
     )
@@ -55,13 +49,7 @@ def inspect(ctx: Context, args: Namespace) -> int:
 
 def image_inspect_args(p: Parser) -> None:
     p.add_argument("image", nargs="+", metavar="IMAGE", complete="image")
-    p.add_argument(
-        "-f",
-        "--format",
-        default="",
-        metavar="string",
-        help="Format output using a custom template: 'json' or TEMPLATE",
-    )
+    p.add_object_format()
     p.add_argument(
         "--platform", metavar="string", help="Inspect a specific platform of the multi-platform image"
     )

@@ -128,11 +128,7 @@ def network_ls_args(p: Parser) -> None:
         metavar="filter",
         help='Provide filter values (e.g. "driver=bridge")',
     )
-    p.add_argument(
-        "--format",
-        default="",
-        help="Format output using a custom template: 'table', 'table TEMPLATE', 'json' or a Go template",
-    )
+    p.add_table_format()
     p.add_argument("--no-trunc", action="store_true", help="Do not truncate the output")
     p.add_argument("-q", "--quiet", action="store_true", help="Only display network IDs")
 
@@ -198,9 +194,7 @@ def network_ls(ctx: Context, args: Namespace) -> int:
 
 
 def network_inspect_args(p: Parser) -> None:
-    p.add_argument(
-        "-f", "--format", default="", help="Format output using a custom template: 'json' or a Go template"
-    )
+    p.add_object_format()
     p.add_argument("-v", "--verbose", action="store_true", help="Verbose output for diagnostics")
     p.add_argument("networks", nargs="+", metavar="NETWORK", complete="network")
 

@@ -14,14 +14,12 @@ if TYPE_CHECKING:
     from boxwright.cli.flags import Namespace, Parser
     from boxwright.image.usage import CacheUsage, ImageUsage, Usage
 
-_FORMAT_HELP = "Format output using a custom template: 'table', 'table TEMPLATE', 'json' or TEMPLATE"
-
 
 # --- df ------------------------------------------------------------------------------------------
 
 
 def system_df_args(p: Parser) -> None:
-    p.add_argument("--format", default="", metavar="string", help=_FORMAT_HELP)
+    p.add_table_format()
     p.add_argument("-v", "--verbose", action="store_true", help="Show detailed information on space usage")
 
 
@@ -240,13 +238,7 @@ def system_fsck(ctx: Context, args: Namespace) -> int:
 
 
 def info_args(p: Parser) -> None:
-    p.add_argument(
-        "-f",
-        "--format",
-        default="",
-        metavar="string",
-        help="Format output using a custom template: 'json' or TEMPLATE",
-    )
+    p.add_object_format()
 
 
 def info(ctx: Context, args: Namespace) -> int:
@@ -326,13 +318,7 @@ def _tell_info(ctx: Context, said: Mapping[str, Any]) -> None:
 
 
 def version_args(p: Parser) -> None:
-    p.add_argument(
-        "-f",
-        "--format",
-        default="",
-        metavar="string",
-        help="Format output using a custom template: 'json' or TEMPLATE",
-    )
+    p.add_object_format()
 
 
 def version(ctx: Context, args: Namespace) -> int:

@@ -96,11 +96,7 @@ def volume_ls_args(p: Parser) -> None:
         metavar="filter",
         help='Provide filter values (e.g. "dangling=true")',
     )
-    p.add_argument(
-        "--format",
-        default="",
-        help="Format output using a custom template: 'table', 'table TEMPLATE', 'json' or a Go template",
-    )
+    p.add_table_format()
     p.add_argument("-q", "--quiet", action="store_true", help="Only display volume names")
     p.add_argument("--cluster", action="store_true", help="==SUPPRESS==")
 
@@ -153,9 +149,7 @@ def volume_ls(ctx: Context, args: Namespace) -> int:
 
 
 def volume_inspect_args(p: Parser) -> None:
-    p.add_argument(
-        "-f", "--format", default="", help="Format output using a custom template: 'json' or a Go template"
-    )
+    p.add_object_format()
     p.add_argument("-s", "--size", action="store_true", help="Display sizes, and how many containers have it")
     p.add_argument("volumes", nargs="+", metavar="VOLUME", complete="volume")
 

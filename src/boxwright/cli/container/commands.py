@@ -63,11 +63,7 @@ def ps_args(p: Parser) -> None:
     p.add_argument(
         "-f", "--filter", action="append", metavar="filter", help="Filter output based on conditions provided"
     )
-    p.add_argument(
-        "--format",
-        default="",
-        help="Format output using a custom template: 'table', 'table TEMPLATE', 'json' or a Go template",
-    )
+    p.add_table_format()
     p.add_argument(
         "-n",
         "--last",
@@ -325,9 +321,7 @@ def container_prune(ctx: Context, args: Namespace) -> int:
 
 
 def container_inspect_args(p: Parser) -> None:
-    p.add_argument(
-        "-f", "--format", default="", help="Format output using a custom template: 'json' or a Go template"
-    )
+    p.add_object_format()
     p.add_argument("-s", "--size", action="store_true", help="Display total file sizes")
     _many(p)
 

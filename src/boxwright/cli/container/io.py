@@ -396,11 +396,7 @@ def stats_args(p: Parser) -> None:
     p.add_argument(
         "-a", "--all", action="store_true", help="Show all containers (default shows just running)"
     )
-    p.add_argument(
-        "--format",
-        default="",
-        help="Format output using a custom template: 'table', 'table TEMPLATE', 'json' or a Go template",
-    )
+    p.add_table_format()
     p.add_argument(
         "--no-stream", action="store_true", help="Disable streaming stats and only pull the first result"
     )
