@@ -116,7 +116,7 @@ class Launcher:
 
     def _note(self, error: BoxwrightError, code: int) -> None:
         state = load_state(self._container.directory)
-        status = self._state.status if self._state.status != "created" else "created"
+        status = self._state.status
         save_state(
             self._container.directory,
             State(
