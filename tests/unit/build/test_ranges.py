@@ -251,3 +251,26 @@ def test_what_was_noted_is_found_again(tmp_path: Path) -> None:
     assert Placed(path).find(b"k") == ("sha256:1", 2, 3)
     path.write_bytes(path.read_bytes()[:-1])
     assert Placed(path).find(b"k") is None
+
+
+def test_files_that_the_base_has_are_in_no_run(
+    engines: tuple[Engine, Engine], tmp_path: Path, taken: list[int]
+) -> None:
+    """What a layer leaves out because the base has it is not taken for what stands there instead."""
+    warm, cold = engines
+    top = tmp_path / "context"
+    for name in ("src/a", "src/b", "src/c", "src/d", "abc/a", "abc/b", "abc/c", "only/b", "other/x"):
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_text(name[-1])
+    age(top)
+    for below in ("abc", "only"):
+        layers(warm, top, f"FROM base\nCOPY {below} /d/\nCOPY src /d/\n")
+    (top / "src/c5").mkdir()
+    (top / "src/c5/x").write_text("new")
+    age(top)
+    layers(warm, top, "FROM base\nCOPY src /elsewhere/\n")  # the directory as it is now is known
+    text = "FROM base\nCOPY other /o/\nCOPY src /d/\n"
+    assert layers(warm, top, text) == layers(cold, top, text)
+    (top / "src/c5/x").write_text("changed")
+    assert layers(warm, top, text) == layers(cold, top, text)
+    assert sorted(taken) == [1, 1, 3, 3]  # of the new directory, by each of the two

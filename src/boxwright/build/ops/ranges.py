@@ -122,7 +122,9 @@ class Ranges:
                     run.length,
                 )
                 for run in builder.runs
+                # Elsewhere a run has gaps: the layer leaves out what the base has.
                 if run.directory in self._from
+                and builder.is_new(run.directory)
                 and (folder := tree.folder(self._from[run.directory])) is not None
                 and not folder.links
             ],
