@@ -356,7 +356,7 @@ class TreeSource:
         path = name if handle == b"." else handle + b"/" + name
         try:
             os.stat(path, dir_fd=self._fd, follow_symlinks=False)
-        except OSError:
+        except (OSError, ValueError):  # the second of a NUL, which a tar's links may have
             return None
         return path
 

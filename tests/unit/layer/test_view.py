@@ -189,6 +189,8 @@ def test_trees_and_tars_stack(layers: LayerStore) -> None:
     etc = view.lstat("etc")
     assert etc is not None and etc.mode == 0o700
     assert [node.path for node in view.walk("etc")] == ["etc", "etc/group", "etc/hosts", "etc/passwd"]
+    for odd in ("etc/\0", "a\0b/c", "etc/" + "n" * 300):
+        assert view.lstat(odd) is None and view.resolve(odd) is None
 
 
 @pytest.mark.skipif(not REAL_ROOT, reason="making trusted attributes needs root")
