@@ -100,14 +100,9 @@ def inside(network: str | None) -> Iterator[None]:
     if network is None:
         yield
         return
-    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    other = os.open(network, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        syscalls.libc("setns", other, _CLONE_NEWNET)
+    with open("/proc/thread-self/ns/net", "rb", 0) as own, open(network, "rb", 0) as other:
+        syscalls.libc("setns", other.fileno(), _CLONE_NEWNET)
         try:
             yield
         finally:
-            syscalls.libc("setns", own, _CLONE_NEWNET)
-    finally:
-        os.close(own)
-        os.close(other)
+            syscalls.libc("setns", own.fileno(), _CLONE_NEWNET)
