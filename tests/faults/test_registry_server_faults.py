@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from support import REAL_ROOT
 from support.peers import free_port
 from support.registry import wait_until
 from support.server import Client, serving
+from support.web import web_server
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 TRICKS = (
@@ -470,16 +471,11 @@ def listening(port: int) -> Iterator[tuple[list[dict[str, Any]], threading.Event
         def log_message(self, *arguments: object) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield got, answer
-    finally:
-        answer.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with web_server(Handler, port):
+        try:
+            yield got, answer
+        finally:
+            answer.set()
 
 
 def test_an_upload_survives_a_restart(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ import functools
 import http.server
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from support.web import web_server
 
 # 2001-09-09T01:46:40Z: every commit's time, so that it can be looked for.
 COMMITTED = 1_000_000_000
@@ -87,15 +88,8 @@ def serving(top: Path) -> Iterator[str]:
     """Serve the bare repositories below a directory; yields ``http://host:port``. ``/dumb/`` is a link to it."""
     (top / "dumb").symlink_to(".")
     handler = functools.partial(_Handler, directory=str(top))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with web_server(handler) as url:
+        yield url
 
 
 def publish(work: Path, bare: Path, *, algorithm: str = "sha1") -> None:

@@ -15,6 +15,7 @@ import support.corpus as corpus
 from boxwright import Engine
 from boxwright.build.request import BuildFailed
 from boxwright.registry.client.fetch import DownloadFailed, open_url
+from support.web import web_server
 
 
 class Site(http.server.ThreadingHTTPServer):
@@ -195,15 +196,10 @@ def test_an_untrusted_clone_follows_no_redirection(
         def log_message(self, format: str, *args: object) -> None:
             return None
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Away)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        url = f"http://elsewhere.invalid:{server.server_address[1]}/a.git"
+    with web_server(Away) as here:
+        url = here.replace("127.0.0.1", "elsewhere.invalid") + "/a.git"
         with pytest.raises(BuildFailed):
             engine.build(dockerfile_data=f"FROM scratch\nADD {url} /f\n".encode(), untrusted=True)
-    finally:
-        server.shutdown()
-        server.server_close()
     assert asked and site.asked == []
 
 

@@ -7,7 +7,6 @@ import http.server
 import io
 import shutil
 import tarfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from boxwright.errors import BoxwrightError
 from boxwright.spec.times import epoch_seconds, rfc3339
 from support.gitserver import COMMITTED, git, publish, serving
 from support.image import engine as make_engine
+from support.web import web_server
 
 MADE = 1_500_000_000  # of the newest file of the archive
 CHANGED = 1_400_000_000  # what the server says of "dated"
@@ -58,13 +58,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         shutil.copy(top / "context.tar.gz", top / name)
     (top / "plain").write_text(LAST)
     handler = functools.partial(Handler, directory=str(top))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with web_server(handler) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from boxwright.errors import BoxwrightError, NotFound
 from boxwright.files.disk import DiskFull
 from boxwright.image.builds import BuildRecord, BuildRecords
 from support.registry import running
+from support.web import web_server
 
 TEXT = b"FROM scratch\nARG V\nLABEL l=$V\nCOPY f /f\n"
 MARKER = "MARKER3fa9"
@@ -202,11 +203,8 @@ class _Answer(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answer)
-    threading.Thread(target=server.serve_forever).start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with web_server(_Answer) as url:
+        yield url.removeprefix("http://")
 
 
 def everything_in(root: Path) -> bytes:

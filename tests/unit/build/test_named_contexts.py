@@ -11,7 +11,6 @@ import json
 import lzma
 import os
 import tarfile
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from boxwright.build.request import BuildFailed, BuildRequest
 from boxwright.errors import BoxwrightError
 from boxwright.spec.platform import Platform
 from support.image import engine as make_engine
+from support.web import web_server
 
 AMD, ARM = Platform("linux", "amd64"), Platform("linux", "arm64")
 
@@ -226,13 +226,8 @@ def site(tmp_path: Path) -> Iterator[str]:
         (top / name).write_bytes(archive(compress))
     (top / "file").write_text("a single file")
     (top / "D").write_text("FROM scratch\nCOPY f /from-url\n")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(top)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with web_server(functools.partial(Quiet, directory=str(top))) as url:
+        yield url
 
 
 @pytest.mark.parametrize("kind", COMPRESSED)

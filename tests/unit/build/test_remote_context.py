@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import tarfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from boxwright import Engine
 from boxwright.build.request import BuildFailed, BuildRequest
 from boxwright.errors import BoxwrightError
 from support.image import engine as make_engine
+from support.web import web_server
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
@@ -75,13 +75,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
             tar.addfile(info, io.BytesIO(data))
     (top / "Lone").write_text("FROM scratch\nCOPY <<E /made\nhere\nE\n")
     (top / "noise").write_bytes(b"\0" * 100 + b"x" * 20_000_000)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(top)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", first
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with web_server(functools.partial(Quiet, directory=str(top))) as url:
+        yield url, first
 
 
 @pytest.fixture

@@ -6,9 +6,8 @@ import bz2
 import gzip
 import io
 import lzma
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from boxwright.layer.scan import TarInvalid
 from boxwright.registry.client.fetch import DownloadFailed, DownloadMissing, ImportFileMissing
 from boxwright.registry.client.peers import NobodyThere, PeerUnreachable
 from support.image import engine, imported, rootfs, sound
+from support.web import web_server
 
 
 @pytest.fixture
@@ -128,13 +128,8 @@ class _Serve(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    httpd = HTTPServer(("127.0.0.1", 0), _Serve)
-    thread = threading.Thread(target=httpd.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{httpd.server_port}"
-    httpd.shutdown()
-    thread.join()
-    httpd.server_close()
+    with web_server(_Serve) as url:
+        yield url
 
 
 def test_urls(eng: Engine, server: str) -> None:

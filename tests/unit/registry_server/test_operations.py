@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from boxwright.registry.server.events.metrics import Metrics, counted
 from boxwright.registry.server.events.observe import AccessLog
 from support.registry import wait_until
 from support.server import Client, serving
+from support.web import web_server
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
@@ -268,15 +269,8 @@ def hook(fail_first: int = 0, port: int = 0) -> Iterator[tuple[str, list[Any]]]:
         def log_message(self, *arguments: object) -> None:
             return
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/hook", got
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with web_server(Handler, port) as url:
+        yield f"{url}/hook", got
 
 
 def test_events(tmp_path: Path) -> None:

@@ -6,11 +6,10 @@ import hashlib
 import io
 import json
 import os
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,6 +30,7 @@ from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
 from support.gha import github, token
 from support.s3 import s3
+from support.web import web_server
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -232,16 +232,8 @@ def answering(answers: Sequence[tuple[int, bytes]]) -> Iterator[tuple[str, list[
             self.end_headers()
             self.wfile.write(body)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with web_server(Handler) as url:
+        yield url, asked
 
 
 def test_an_error_behind_status_200_is_one(http: Http) -> None:
