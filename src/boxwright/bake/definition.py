@@ -7,6 +7,7 @@ a cycle, and fails.
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 from boxwright.bake import variables
 from boxwright.bake.errors import DefinitionInvalid, DefinitionTooLarge
@@ -291,7 +292,7 @@ class Definition:
             if unique(names) != [label]:
                 config.groups.append(Group(label, unique(names)))
         for name in self._arguments:
-            self._located(lambda n=name: self.variable(n), self._arguments[name].place, "Invalid attribute")  # type: ignore[misc]
+            self._located(partial(self.variable, name), self._arguments[name].place, "Invalid attribute")
         config.warnings += self._warnings
 
     def _declared(self, name: str, block: Block) -> Variable:
