@@ -84,16 +84,16 @@ class VolumesAPI:
 
         containers = self._services.containers
         found, new = containers.volumes.create(volume)
-        users = set(self.users().get(found.name, ()))
-        running = sorted(c.id for c in containers.list() if c.id in users)
-        if running:
-            raise VolumeInUse(f"import {volume}: volume is in use - [{', '.join(running)}]")
         spool = Places(self._services.root).ingests
         try:
+            users = set(self.users().get(found.name, ()))
+            running = sorted(c.id for c in containers.list() if c.id in users)
+            if running:
+                raise VolumeInUse(f"import {found.name}: volume is in use - [{', '.join(running)}]")
             backup.restore(containers.volumes, found, source, spool=spool, replace=replace)
         except BaseException:
             if new:
-                self.remove(volume)
+                self.remove(found.name)
             raise
         return found
 

@@ -175,3 +175,9 @@ def test_sizes(engine: Engine) -> None:
 def test_names_that_lead_out_are_told(engine: Engine) -> None:
     with pytest.raises(NameRefused, match="leads out of it"):
         engine.volumes.import_("data", archive(("../x", tarfile.REGTYPE, "")))
+
+
+def test_a_volume_that_was_named_here_goes_with_its_archive(engine: Engine) -> None:
+    with pytest.raises(NameRefused, match="leads out of it"):
+        engine.volumes.import_("", archive(("../x", tarfile.REGTYPE, "")))
+    assert not engine.volumes.list()
