@@ -7,7 +7,6 @@ import http.server
 import io
 import json
 import re
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from boxwright.build.progress import (
 from boxwright.cli.context import Context
 from boxwright.cli.main import main
 from boxwright.cli.progress import build as progress_build
+from support.web import web_server
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -248,11 +248,8 @@ def test_a_dockerfile_from_a_url_is_not_shown_as_the_contexts(run: Run, tmp_path
             pass
 
     (tmp_path / "c/Dockerfile").write_text("FROM scratch\n")
-    with http.server.HTTPServer(("127.0.0.1", 0), Site) as server:
-        thread = threading.Thread(target=server.handle_request)
-        thread.start()
-        code, out, _ = run("--check", "-f", f"http://127.0.0.1:{server.server_port}/Dockerfile", "c")
-        thread.join()
+    with web_server(Site) as url:
+        code, out, _ = run("--check", "-f", f"{url}/Dockerfile", "c")
     assert code == 1 and "\nDockerfile:1\n--------------------\n" in out and "c/Dockerfile" not in out
 
 
