@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 
+from boxwright.cli.endpoint import context_directory
 from boxwright.errors import BoxwrightError, Invalid, NotFound
 
 TYPE_CHECKING = False
@@ -76,8 +76,9 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _folder(ctx: Context, name: str, kind: str) -> Path:
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
-    return ctx.settings.docker_config / "contexts" / kind / digest
+    from pathlib import Path
+
+    return Path(context_directory(str(ctx.settings.docker_config), name, kind))
 
 
 def _described(ctx: Context, name: str) -> dict[str, Any]:

@@ -136,14 +136,21 @@ def _current_context(folder: str) -> str:
     return name if isinstance(name, str) and name != "default" else ""
 
 
+def context_directory(folder: str, name: str, kind: str) -> str:
+    """Where Docker keeps what it knows of a context: `kind` is meta, or tls for its certificates and keys."""
+    import hashlib
+
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{folder}/contexts/{kind}/{digest}"
+
+
 def context_host(folder: str, name: str) -> str:
     """The endpoint of one of Docker's contexts; '' when there is no such context."""
-    import hashlib
     import json
 
-    directory = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    directory = context_directory(folder, name, "meta")
     try:
-        with open(f"{folder}/contexts/meta/{directory}/meta.json", "rb") as file:
+        with open(f"{directory}/meta.json", "rb") as file:
             host = json.loads(file.read())["Endpoints"]["docker"]["Host"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return ""
