@@ -77,7 +77,7 @@ def check(driver: str, options: Mapping[str, str]) -> None:
     _check_known(driver, options)
     _check_mode(options)
     for key in ("max-size", "cache-max-size", "max-buffer-size"):
-        if options.get(key, "-1") != "-1":
+        if options.get(key, "-1") != "-1" or (key == "max-buffer-size" and key in options):
             size = parse_size(options[key])
             if size < 1 and (driver, key) == ("json-file", "max-size"):
                 raise LogOptionInvalid("max-size must be a positive number")
@@ -345,5 +345,5 @@ def _shipping(
         facts=facts,
         extra=dict(extra),
         options=settings,
-        buffer=parse_size(options.get("max-buffer-size", "1m")) if waits else 0,
+        buffer=max(1, parse_size(options.get("max-buffer-size", "1m"))) if waits else 0,
     )

@@ -22,6 +22,7 @@ from boxwright.container.supervisor import shipping
 from boxwright.container.supervisor.lines import Unreachable
 from boxwright.container.supervisor.logfile import LogFile
 from boxwright.container.supervisor.shipping import Shipping
+from boxwright.spec.units import SizeInvalid
 from boxwright.spec.values import replace
 
 GELF = {"gelf-address": "udp://127.0.0.1:9"}
@@ -90,6 +91,11 @@ def test_options_that_cannot_be(driver: str, options: dict[str, str], message: s
         check(driver, options)
 
 
+def test_a_buffer_has_a_size() -> None:
+    with pytest.raises(SizeInvalid):
+        check("gelf", {**GELF, "mode": "non-blocking", "max-buffer-size": "-1"})
+
+
 @pytest.mark.parametrize(
     ("driver", "address", "found"),
     [
@@ -142,6 +148,13 @@ def test_what_a_supervisor_is_told(tmp_path: Path) -> None:
     )
     plan = plan_of(container(tmp_path, "gelf", options={**GELF, "cache-disabled": "true"}))
     assert plan.path == "" and plan.shipping is not None and plan.shipping.tag == "e" * 12
+    smallest = {
+        **GELF,
+        "mode": "non-blocking",
+        "max-buffer-size": "0",
+    }  # the newest line waits, and no container
+    plan = plan_of(container(tmp_path, "gelf", options=smallest))
+    assert plan.shipping is not None and plan.shipping.buffer == 1
 
 
 def test_tags() -> None:
@@ -313,6 +326,19 @@ def test_a_server_that_is_not_there(driver: str, words: str) -> None:
     assert str(told.value) == words.format(port)
 
 
+def test_a_name_that_no_server_can_have() -> None:
+    with pytest.raises(Unreachable, match=f"dial tcp {'a' * 70}:1: connect: {'a' * 70}: .*label"):
+        shipped(plan("syslog", "tcp", "a" * 70, 1))
+
+
+def test_what_waits_is_counted_to_the_byte(udp: tuple[socket.socket, int]) -> None:
+    one = Shipping(plan("syslog", "udp", "127.0.0.1", udp[1]), Events(), lambda: None)  # type: ignore[arg-type]
+    one.write(1, b"\n" + b"x" * (40 << 10))  # an empty line, two pieces of a long one, and its rest
+    one.flush()
+    one.close()
+    assert (one._size, len(one._queue)) == (0, 0)
+
+
 def test_a_server_that_comes_later(tcp: tuple[socket.socket, int]) -> None:
     given = plan("fluentd", "tcp", "127.0.0.1", tcp[1], **{"fluentd-async": "true"})
     assert b"first" in heard(tcp[0], given)
@@ -352,6 +378,7 @@ def test_a_full_queue_lets_the_container_wait_or_loses_the_oldest(monkeypatch: p
     losing = Shipping(given, Events(), lambda: None)  # type: ignore[arg-type]
     losing.write(1, b"x" * 60 + b"\n" + b"y" * 60 + b"\n")
     assert not losing.lagging and [line for _, _, line, _ in losing._queue] == [b"y" * 60]
+    assert losing._size == 61
 
 
 # --- files -----------------------------------------------------------------------------------------

@@ -27,11 +27,14 @@ from boxwright.container.supervisor.lines import Lines, Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable
     from typing import Any
 
     from boxwright.container.job import ShippingPlan
     from boxwright.container.supervisor.loop import Loop
+else:
+    from _collections import deque
 
 _FULL = 1 << 20  # bytes that wait in blocking mode
 _CONNECT, _GOODBYE = 10.0, 5.0  # seconds for a connection, and for what is left at the end
@@ -48,7 +51,7 @@ class Shipping:
     ) -> None:
         self._plan, self._loop, self._drained = plan, loop, drained
         self._lines = {1: Lines(), 2: Lines()}
-        self._queue: list[tuple[int, float, bytes, bool]] = []
+        self._queue: deque[tuple[int, float, bytes, bool]] = deque()
         self._size = 0
         self._lock = _thread.allocate_lock()
         self._work = os.eventfd(0, os.EFD_CLOEXEC)
@@ -87,7 +90,8 @@ class Shipping:
                 self._queue.append((stream, now, entry[:-1] if whole else entry, whole))
                 self._size += len(entry)
             while self._plan.buffer and self._size > most and len(self._queue) > 1:
-                self._size -= len(self._queue.pop(0)[2]) + 1
+                _, _, line, whole = self._queue.popleft()
+                self._size -= len(line) + whole
             self.lagging = not self._plan.buffer and self._size > most
         os.eventfd_write(self._work, 1)
 
@@ -129,7 +133,7 @@ class Shipping:
         with self._lock:
             if not self._queue:
                 return False
-            stream, seconds, line, whole = self._queue.pop(0)
+            stream, seconds, line, whole = self._queue.popleft()
         self._ordinal += 1
         try:
             messages = self._messages(stream, seconds, line=line, whole=whole)
@@ -151,7 +155,7 @@ class Shipping:
                 time.sleep(delay)
                 delay = min(delay * 2, _RETRY_LAST)
         with self._lock:
-            self._size -= len(line) + 1
+            self._size -= len(line) + whole
             if self.lagging and self._size < _FULL // 2:
                 os.eventfd_write(self._idle, 1)
         return True
@@ -274,7 +278,11 @@ def _unix(kind: int, path: str) -> socket:
 
 def _dial(host: str, port: int, kind: int) -> socket:
     error = OSError(99, "no address")
-    for family, _, _, _, address in getaddrinfo(host, port, 0, kind):
+    try:
+        found_at = getaddrinfo(host, port, 0, kind)
+    except UnicodeError as wrong:  # a part of the name is longer than any
+        raise OSError(22, f"{host}: {wrong}") from wrong
+    for family, _, _, _, address in found_at:
         found = socket(family, kind | SOCK_CLOEXEC)
         try:
             found.settimeout(_CONNECT)
