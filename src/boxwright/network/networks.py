@@ -445,20 +445,18 @@ class Networks:
             if wanted:
                 raise NetworkInvalid(f"no configured subnet or ip-range contain the IP address {wanted}")
             return ""
+        asked = str(_wanted(wanted, pools)) if wanted else ""
         with self._db.write(durable=False) as sql:  # who has it will not have outlived a power cut
             rows = sql.execute(
                 "SELECT address, container FROM addresses WHERE network = ?", (network.name,)
             ).fetchall()
             own = next((a for a, owner in rows if owner == container and (":" in a) is six), "")
-            if own and wanted in ("", own):
+            if own and asked in ("", own):
                 return str(own)
             taken = {address for address, _ in rows} | {pool.gateway for pool in pools}
-            if wanted:
-                address = str(_wanted(wanted, pools))
-                if address in taken:
-                    raise AddressTaken("Address already in use", hint=f"{address} on network {network.name}")
-            else:
-                address = _lowest(pools, taken)
+            if asked in taken:
+                raise AddressTaken("Address already in use", hint=f"{asked} on network {network.name}")
+            address = asked or _lowest(pools, taken)
             if own:
                 sql.execute("DELETE FROM addresses WHERE network = ? AND address = ?", (network.name, own))
             sql.execute("INSERT INTO addresses VALUES (?, ?, ?)", (network.name, address, container))

@@ -112,7 +112,7 @@ def lowest(pool: Pool, taken: set[str]) -> str:
     """The lowest free address. Raises AddressesExhausted."""
     whole = ipaddress.ip_network(pool.subnet)
     block = ipaddress.ip_network(pool.ip_range, strict=False) if pool.ip_range else whole
-    taken = taken | {pool.gateway, *pool.reserved.values()}
+    taken = taken | {pool.gateway, *(str(ipaddress.ip_address(text)) for text in pool.reserved.values())}
     # Whole networks are not walked: the lowest free address is among the first len(taken) + 3.
     start = int(block.network_address)
     kind = ipaddress.IPv6Address if pool.six else ipaddress.IPv4Address

@@ -182,6 +182,9 @@ def test_both_families(networks: Networks) -> None:
     assert six == net.subnet6.replace("/64", "2") and networks.allocate(net, "c", six=True) == six
     wanted = networks.allocate(net, "c", net.subnet6.replace("/64", "77"), six=True)
     assert wanted.endswith("::77") and networks.allocate(net, "c") == "10.9.8.2"
+    assert (
+        networks.allocate(net, "c", wanted.replace("::77", "::0077"), six=True) == wanted
+    )  # it keeps its own
     with pytest.raises(AddressTaken):
         networks.allocate(net, "d", wanted, six=True)
     assert networks.members("dual") == {"c": "10.9.8.2"}

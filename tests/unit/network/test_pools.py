@@ -66,6 +66,11 @@ def test_addresses_come_from_the_lowest_and_skip_what_is_reserved(subnet: str) -
         lowest(pool, taken)
 
 
+def test_what_is_reserved_may_be_written_in_more_than_one_way() -> None:
+    pool = settled(Pool(reserved={"a": "FD00::0:2", "b": "fd00:0::0003"}), parse_subnet("fd00::/64"))
+    assert lowest(pool, set()) == "fd00::4"
+
+
 def test_a_range_of_ipv6() -> None:
     pool = settled(Pool(ip_range="fd00::ff00/120"), parse_subnet("fd00::/64"))
     assert lowest(pool, set()) == "fd00::ff00"
