@@ -173,11 +173,12 @@ def _labels(options: Sequence[str], identity: str, privileged: bool, top: str) -
 
 def relabel(path: str, label: str, *, shared: bool) -> None:
     """Give a tree of the host the SELinux label that a container's processes may use (``:z``, ``:Z``): that of this
-    container alone, or with `shared` one without its categories. No link is followed. Raises RelabelRefused."""
-    clean = os.path.normpath(path)
-    if clean in _NEVER_RELABELLED:
+    container alone, or with `shared` one without its categories. As a mount does, it goes where `path` leads; no link
+    below that is followed. Raises RelabelRefused."""
+    path = os.path.realpath(path)
+    if path in map(os.path.realpath, _NEVER_RELABELLED):
         raise RelabelRefused(
-            f"SELinux relabeling of {clean} is not allowed",
+            f"SELinux relabeling of {path} is not allowed",
             hint="mount a directory below it, or leave z and Z out",
         )
     user, role, kind, level = label.split(":", 3)

@@ -150,13 +150,22 @@ def test_a_tree_is_labelled_and_no_link_is_followed(
     (tmp_path / "outside/secret").touch()
     (top / "l").symlink_to(tmp_path / "outside")
     found = labels(monkeypatch)
-    confinement.relabel(str(top), LABEL, shared=shared)
+    (tmp_path / "way").symlink_to(top)  # a mount of it is one of where it leads
+    confinement.relabel(str(tmp_path / "way"), LABEL, shared=shared)
     assert found == dict.fromkeys((f"{top}", f"{top}/d", f"{top}/d/f", f"{top}/l"), value)
 
 
-@pytest.mark.parametrize("path", ["/", "/etc", "/usr/", "/var/../etc", "/home"])
+@pytest.mark.parametrize("path", ["/", "/etc", "/usr/", "/var/../etc", "/home", "//", "//etc", "/usr/../bin"])
 def test_the_hosts_own_directories_keep_their_labels(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = labels(monkeypatch)
-    with pytest.raises(confinement.RelabelRefused, match=r"^SELinux relabeling of /\w* is not allowed$"):
+    with pytest.raises(confinement.RelabelRefused, match=r"^SELinux relabeling of /[\w/]* is not allowed$"):
         confinement.relabel(path, LABEL, shared=True)
+    assert found == {}
+
+
+def test_a_link_to_one_of_them_is_no_way_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "link").symlink_to("/etc")
+    found = labels(monkeypatch)
+    with pytest.raises(confinement.RelabelRefused, match=r"^SELinux relabeling of /etc is not allowed$"):
+        confinement.relabel(str(tmp_path / "link"), LABEL, shared=False)
     assert found == {}
