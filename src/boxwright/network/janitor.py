@@ -1,8 +1,8 @@
 """Takes a bridge down once no container has used it for a while: roots come and go, and the host has few subnets.
 
 Not at once: `run --rm` in a row would make and remove it each time, at 50 ms. The process is started by the command
-that leaves a bridge, unless one waits already (a lock next to the network's says so), and ends when the bridge is
-gone, or is in lasting use. Imported by the supervisor: C modules only.
+that leaves a bridge, unless one waits already (a lock next to the network's says so), and ends, its lock's file with
+it, when the bridge is gone, or is in lasting use. Imported by the supervisor: C modules only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def leave(network: Plumbing, lock: str) -> None:
     """A container has left the network. `lock` is the lock of the root's networks; a janitor that cannot be started is
     no failure."""
     try:
-        waiting = Lock.at(locks.JANITOR, f"{lock}.{network.bridge}", wait=False)
+        waiting = _wait_alone(f"{lock}.{network.bridge}")
     except OSError:  # one waits already, or the root is gone
         return
     try:
@@ -47,6 +47,14 @@ def leave(network: Plumbing, lock: str) -> None:
         waiting.close()
 
 
+def _wait_alone(path: str) -> Lock:
+    while True:
+        waiting = Lock.at(locks.JANITOR, path, wait=False)
+        if waiting.is_at(path):
+            return waiting
+        waiting.close()  # of a janitor that has just ended
+
+
 def main(lock: str, identity: str, bridge: str, *blocks: str) -> None:
     """`blocks` are subnet and gateway of IPv4, then of IPv6. The janitor's own lock is held through descriptor 9."""
     network = Plumbing(identity, bridge, *blocks)
@@ -55,3 +63,8 @@ def main(lock: str, identity: str, bridge: str, *blocks: str) -> None:
         time.sleep(_SECONDS)
         if remove_idle(network, lock):
             break
+    try:
+        if os.path.samestat(os.fstat(_LOCK_FD), os.stat(own := f"{lock}.{bridge}")):
+            os.unlink(own)
+    except OSError:  # the network was removed, or the root
+        pass

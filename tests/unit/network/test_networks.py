@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,11 @@ from boxwright.container.options import parse_network
 from boxwright.content.db import Database
 from boxwright.content.lease import Lease
 from boxwright.errors import Invalid
+from boxwright.files import locks
+from boxwright.files.locks import Lock
 from boxwright.network import driver_options
 from boxwright.network.addresses import OwnerGone, release_dead
+from boxwright.network.janitor import SOURCES
 from boxwright.network.networks import (
     AddressesExhausted,
     AddressTaken,
@@ -27,6 +32,7 @@ from boxwright.network.networks import (
     NoSuchNetwork,
 )
 from boxwright.network.pools import Pool
+from boxwright.runtime.spawn import start
 
 
 @pytest.fixture
@@ -317,3 +323,22 @@ def test_the_janitor_finds_the_package() -> None:
     from boxwright.network import janitor
 
     assert (Path(janitor.SOURCES) / "boxwright" / "network" / "janitor.py").samefile(janitor.__file__)
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_janitor_that_ends_leaves_no_lock(tmp_path: Path, removed: bool) -> None:
+    path = tmp_path / "network.lock.bw-0"
+    # Another network's janitor has the name once `network rm` has removed ours.
+    replaced = f"os.replace(__file__, {str(path)!r})" if removed else "None"
+    code = tmp_path / "janitor.py"
+    code.write_text(
+        "import os, sys; sys.path.insert(0, sys.argv[1]); from boxwright.network import janitor; janitor._SECONDS = 0\n"
+        f"def remove_idle(*_): {replaced}; return True\n"
+        "janitor.remove_idle = remove_idle; janitor.main(*sys.argv[2:])"
+    )
+    network = ["a" * 64, "bw-0", "172.30.0.0/24", "172.30.0.1", "", ""]
+    argv = [sys.executable, str(code), SOURCES, str(tmp_path / "network.lock"), *network]
+    with Lock.at(locks.JANITOR, path, wait=False) as waiting:
+        pid = start(sys.executable, argv, fds={9: waiting.fd})
+        assert os.waitpid(pid, 0)[1] == 0
+    assert path.exists() is removed
