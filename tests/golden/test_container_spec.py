@@ -12,7 +12,7 @@ from boxwright.container import spec
 from boxwright.container.config import ContainerConfig, DeviceSpec, Limits, MountSpec, PortBinding, Ulimit
 from boxwright.container.records import MountPoint
 from boxwright.container.spec import ContainerFacts
-from boxwright.rootfs.users import User
+from boxwright.rootfs.users import ProcessUser
 from boxwright.runtime.confinement import Confinement
 from boxwright.runtime.trust import Trust
 from boxwright.spec import runtimespec as rs
@@ -37,7 +37,7 @@ def made(config: ContainerConfig, image: dict[str, Any], **facts: Any) -> dict[s
     merged = spec.merge_config(image, config, hostname="445ac22b76a5", image_name=config.image)
     known = {
         "rootfs": "/c/rootfs",
-        "user": User(0, 0, (0, 10), "/root", "root"),
+        "user": ProcessUser(0, 0, (0, 10), "/root", "root"),
         "hostname": "445ac22b76a5",
         "bounding": frozenset(rs.CAPABILITIES),
         "hard_limits": {"nofile": 20000},
@@ -58,7 +58,7 @@ def from_image() -> dict[str, Any]:
     return made(
         ContainerConfig(image="app:1", env=("LANG=de", "X=1"), labels={"own": "1"}),
         IMAGE,
-        user=User(1000, 1000, (1000,), "/home/app", "app"),
+        user=ProcessUser(1000, 1000, (1000,), "/home/app", "app"),
         mounts=points,
     )
 

@@ -150,7 +150,7 @@ class StageState:
                 self.config["User"] = step.user
             case ins.Expose():
                 self._keyed("ExposedPorts").update((p, {}) for p in parse_ports(step.words))
-            case ins.Volume():
+            case ins.VolumePaths():
                 self._keyed("Volumes").update((p, {}) for p in step.paths)
             case ins.Cmd() | ins.Entrypoint():
                 self._command(step)

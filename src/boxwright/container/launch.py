@@ -31,7 +31,7 @@ from boxwright.network import files
 from boxwright.network.plan import Endpoint, NameServer, NetworkPlan, plain, with_ways_out
 from boxwright.rootfs.mountpoints import MountPoints
 from boxwright.rootfs.root import Root
-from boxwright.rootfs.users import User, resolve_user
+from boxwright.rootfs.users import ProcessUser, resolve_user
 from boxwright.runtime import trust
 from boxwright.runtime.adapt import adapt
 from boxwright.runtime.confinement import confine
@@ -288,7 +288,7 @@ class Launcher:
             self._state = replace(self._state, placeholders=(*known, *new))
             save_state(self._container.directory, self._state)
 
-    def _user(self) -> User:
+    def _user(self) -> ProcessUser:
         with Root.at(self._container.rootfs) as root:
             return resolve_user(root, str(self._container.merged.get("User") or ""), self._config.group_add)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from boxwright.container.config import ContainerConfig, ContainerConfigInvalid, Limits
 from boxwright.container.imageconfig import ImageOptions
 from boxwright.container.options import DEVICE_RULE, FALSE, merge_env
-from boxwright.rootfs.users import User
+from boxwright.rootfs.users import ProcessUser
 from boxwright.runtime.confinement import Confinement
 from boxwright.runtime.trust import Trust
 from boxwright.spec import runtimespec as rs
@@ -34,7 +34,7 @@ class ContainerFacts:
     """What the host, the tree and the network contribute."""
 
     rootfs: str
-    user: User
+    user: ProcessUser
     hostname: str
     bounding: frozenset[str]
     hard_limits: Mapping[str, int]

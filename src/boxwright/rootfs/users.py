@@ -32,7 +32,7 @@ class Readable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class User:
+class ProcessUser:
     """`extra_gids` is what Docker passes as additional groups: the user's own group first."""
 
     uid: int = 0
@@ -57,7 +57,7 @@ class _Group:
     members: tuple[str, ...]
 
 
-def resolve_user(tree: Readable, spec: str, groups: tuple[str, ...] = ()) -> User:
+def resolve_user(tree: Readable, spec: str, groups: tuple[str, ...] = ()) -> ProcessUser:
     """The user that ``name|uid[:group|gid]`` means, '' being root; `groups` are those of ``--group-add``.
 
     Raises UserUnknown with Docker's words.
@@ -85,7 +85,7 @@ def resolve_user(tree: Readable, spec: str, groups: tuple[str, ...] = ()) -> Use
     for added in (_group(known, name) for name in groups):
         if added not in (gid, *extra):
             extra.append(added)
-    return User(
+    return ProcessUser(
         uid=uid,
         gid=gid,
         extra_gids=(gid, *extra),

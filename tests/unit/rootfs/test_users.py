@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from boxwright.rootfs.users import User, UserUnknown, resolve_user
+from boxwright.rootfs.users import ProcessUser, UserUnknown, resolve_user
 
 PASSWD = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1::/usr/sbin:/x\nweb:x:101:102:web:/srv/web:/bin/sh\n12:x:77:77::/twelve:\n\nbroken\n"
 GROUP = "root:x:0:root\nbin:x:1:root,daemon\nwww:x:102:\nextra:x:500:web,root\nmore:x:501:web\n"
@@ -25,25 +25,25 @@ EMPTY = Files()
 @pytest.mark.parametrize(
     ("spec", "user"),
     [
-        ("", User(0, 0, (0, 0, 1, 500), "/root", "root")),
-        ("root", User(0, 0, (0, 0, 1, 500), "/root", "root")),
-        ("web", User(101, 102, (102, 500, 501), "/srv/web", "web")),
-        ("101", User(101, 102, (102, 500, 501), "/srv/web", "web")),
-        ("web:www", User(101, 102, (102,), "/srv/web", "web")),
-        ("web:7777", User(101, 7777, (7777,), "/srv/web", "web")),
-        ("4242", User(4242, 0, (0,), "/", "")),
-        ("4242:extra", User(4242, 500, (500,), "/", "")),
-        ("4242:4243", User(4242, 4243, (4243,), "/", "")),
-        ("12", User(12, 0, (0,), "/", "")),  # a number is always a uid, also when a user has that name
+        ("", ProcessUser(0, 0, (0, 0, 1, 500), "/root", "root")),
+        ("root", ProcessUser(0, 0, (0, 0, 1, 500), "/root", "root")),
+        ("web", ProcessUser(101, 102, (102, 500, 501), "/srv/web", "web")),
+        ("101", ProcessUser(101, 102, (102, 500, 501), "/srv/web", "web")),
+        ("web:www", ProcessUser(101, 102, (102,), "/srv/web", "web")),
+        ("web:7777", ProcessUser(101, 7777, (7777,), "/srv/web", "web")),
+        ("4242", ProcessUser(4242, 0, (0,), "/", "")),
+        ("4242:extra", ProcessUser(4242, 500, (500,), "/", "")),
+        ("4242:4243", ProcessUser(4242, 4243, (4243,), "/", "")),
+        ("12", ProcessUser(12, 0, (0,), "/", "")),  # a number is always a uid, also when a user has that name
     ],
 )
-def test_users(spec: str, user: User) -> None:
+def test_users(spec: str, user: ProcessUser) -> None:
     assert resolve_user(IMAGE, spec) == user
 
 
 def test_an_image_without_files() -> None:
-    assert resolve_user(EMPTY, "") == User(0, 0, (0,), "/", "")
-    assert resolve_user(EMPTY, "10:20") == User(10, 20, (20,), "/", "")
+    assert resolve_user(EMPTY, "") == ProcessUser(0, 0, (0,), "/", "")
+    assert resolve_user(EMPTY, "10:20") == ProcessUser(10, 20, (20,), "/", "")
 
 
 @pytest.mark.parametrize(

@@ -281,7 +281,7 @@ def _volume(node: Node, common: dict[str, Any]) -> ins.Instruction:
     paths = tuple(word.strip(SPACES) for word in node.args)
     if "" in paths:
         raise DockerfileError("VOLUME specified can not be an empty string")
-    return ins.Volume(paths=paths, **common)
+    return ins.VolumePaths(paths=paths, **common)
 
 
 def _shell(node: Node, common: dict[str, Any]) -> ins.Instruction:

@@ -49,7 +49,7 @@ def _metadata(instruction: ins.Instruction) -> str | None:
     match instruction:
         case ins.Expose():
             return f"EXPOSE [{' '.join(parse_ports(instruction.words))}]"
-        case ins.Volume():
+        case ins.VolumePaths():
             return f"VOLUME [{' '.join(instruction.paths)}]"
         case ins.Shell():
             return f"SHELL [{' '.join(instruction.args)}]"

@@ -214,7 +214,9 @@ class Expose(Instruction):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Volume(Instruction):
+class VolumePaths(Instruction):
+    """VOLUME: directories of the image that a container gets volumes at."""
+
     name: ClassVar[str] = "VOLUME"
     paths: tuple[str, ...]
 

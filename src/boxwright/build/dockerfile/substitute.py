@@ -54,7 +54,7 @@ def expand_instruction(
                     w for text in instruction.words for w in process_words(text, lookup, escape, unset=unset)
                 ),
             )
-        if isinstance(instruction, ins.Volume):
+        if isinstance(instruction, ins.VolumePaths):
             return replace(instruction, paths=tuple(map(word, instruction.paths)))
         if isinstance(instruction, ins.Workdir):
             return replace(instruction, path=word(instruction.path))

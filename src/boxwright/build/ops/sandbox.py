@@ -20,7 +20,7 @@ from boxwright.errors import StepFailed
 from boxwright.files.places import Places
 from boxwright.rootfs.mountpoints import MountPoints
 from boxwright.rootfs.root import Root
-from boxwright.rootfs.users import User, resolve_user
+from boxwright.rootfs.users import ProcessUser, resolve_user
 from boxwright.runtime.process import require_root
 from boxwright.runtime.userns import namespace
 from boxwright.snapshot.snapshotter import IdMap, Mount
@@ -211,7 +211,7 @@ def _spec(step: Step, stack: ExitStack) -> dict[str, Any]:
     return spec
 
 
-def _make_cwd(root: Root, cwd: str, user: User) -> None:
+def _make_cwd(root: Root, cwd: str, user: ProcessUser) -> None:
     """The working directory exists when the process starts; it belongs to the user, as BuildKit has it."""
     try:
         root.makedirs(cwd, 0o755, uid=user.uid, gid=user.gid)
