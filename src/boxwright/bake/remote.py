@@ -3,6 +3,7 @@ URL."""
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,7 +13,7 @@ from boxwright.bake.trees import Checkout, File
 from boxwright.build.ops.context import Secret
 from boxwright.build.request import Brought
 from boxwright.errors import NotFound
-from boxwright.rootfs.root import Root
+from boxwright.rootfs.root import found_in
 from boxwright.spec.urls import public
 from boxwright.spec.values import dataclass
 
@@ -55,12 +56,13 @@ class BakeSource:
 
     def folder(self, path: str) -> tuple[str, Brought]:
         """A folder as a context: what it is called, and where it lies. Links stay in the tree. Raises FolderMissing."""
-        with Root.at(self.top) as root:
-            inside = root.resolve(path)
-        found = Path(f"{self.top}{inside}")
-        if not found.is_dir():
+        try:
+            inside, mode = found_in(self.top, path)
+        except OSError:
+            mode = 0
+        if not stat.S_ISDIR(mode):
             raise FolderMissing(f"{public(self.url)} has no directory {path!r}")
-        return self._called(inside.strip("/")), Brought(found, self.commit, self.dated)
+        return self._called(inside.strip("/")), Brought(Path(f"{self.top}{inside}"), self.commit, self.dated)
 
     def _called(self, path: str) -> str:
         if not path:

@@ -23,7 +23,7 @@ from boxwright.build.request import BuildRequest
 from boxwright.errors import NotFound
 from boxwright.files.places import Places
 from boxwright.files.trees import discard
-from boxwright.rootfs.root import Root
+from boxwright.rootfs.root import Root, found_in
 from boxwright.spec import hashes
 from boxwright.spec.hints import cast
 from boxwright.spec.urls import public
@@ -291,11 +291,13 @@ class Fetched:
             self.dated.add(key)
         if not op.keep_git_dir:
             discard(top / ".git")
-        with Root.at(top) as root:
-            found = Path(f"{top}{root.resolve(repository.subdir)}")
-        if found.is_symlink() or not found.is_dir():
+        try:
+            inside, mode = found_in(top, repository.subdir)
+        except OSError:
+            mode = 0
+        if not stat.S_ISDIR(mode):
             raise RequestInvalid(f"{public(repository.url)} has no directory {repository.subdir!r}")
-        return found
+        return Path(f"{top}{inside}")
 
     def _workspace(self, kind: str) -> Path:
         key = f"{kind}-{os.urandom(8).hex()}"

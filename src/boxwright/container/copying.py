@@ -47,20 +47,29 @@ def tree(services: Services, container: Container, path: str) -> Iterator[tuple[
     """The tree that a path of the container lies in, and the path there. Of a running container it is what its
     processes see; of another its own tree, or the volume that would be mounted there."""
     state = container.refresh()
-    clean = posixpath.normpath("/" + path.lstrip("/"))
+    clean = _clean(path)
     if state.running:
         with Root.at(f"/proc/{state.pid}/root") as root:
             yield root, clean
         return
-    for point in sorted(container.record["mounts"], key=lambda p: -len(p["target"])):
-        if point["source"] and (
-            clean == point["target"] or clean.startswith(point["target"].rstrip("/") + "/")
-        ):
-            with Root.at(point["source"]) as root:
-                yield root, clean[len(point["target"].rstrip("/")) :] or "/"
-            return
+    point = next((p for p in _mounts_above(container, clean) if p["source"]), None)
+    if point is not None:
+        with Root.at(point["source"]) as root:
+            yield root, clean[len(point["target"].rstrip("/")) :] or "/"
+        return
     with Root(tree_of(services, container).open(container.id)) as root:
         yield root, clean
+
+
+def _clean(path: str) -> str:
+    return posixpath.normpath("/" + path.lstrip("/"))
+
+
+def _mounts_above(container: Container, clean: str) -> Iterator[dict[str, Any]]:
+    """The mounts that a path lies in, the nearest first."""
+    for point in sorted(container.record["mounts"], key=lambda p: -len(p["target"])):
+        if clean == point["target"] or clean.startswith(point["target"].rstrip("/") + "/"):
+            yield point
 
 
 def _missing(container: Container, path: str) -> ContainerPathMissing:
@@ -80,11 +89,7 @@ def archive_out(
             pack(directory=root.fd, name=".", shown=".", sink=sink)
             return
         with root.parent(inside) as (directory, name):
-            shown = (
-                "."
-                if path.endswith("/.")
-                else posixpath.basename(posixpath.normpath("/" + path.lstrip("/"))) or name
-            )
+            shown = "." if path.endswith("/.") else posixpath.basename(_clean(path)) or name
             pack(directory=directory, name=name, shown=shown, sink=sink)
 
 
@@ -117,15 +122,7 @@ def archive_in(
 
 def _writable(container: Container, path: str) -> None:
     """A container that is to be read-only is so also for `cp`."""
-    clean = posixpath.normpath("/" + path.lstrip("/"))
-    point = next(
-        (
-            p
-            for p in sorted(container.record["mounts"], key=lambda p: -len(p["target"]))
-            if clean == p["target"] or clean.startswith(p["target"] + "/")
-        ),
-        None,
-    )
+    point = next(_mounts_above(container, _clean(path)), None)
     if point is not None and not point["writable"]:
         raise ReadOnlyTree("mounted volume is marked read-only")
     if point is None and container.config.read_only:
@@ -152,9 +149,7 @@ def _source(root: Root, inside: str, container: Container, path: str, follow: bo
                 raise ContainerCopyRefused(f"lstat {path}: not a directory")
             return root.resolve(inside)
         root.lstat(inside)
-        # Links before the last component are followed inside the tree.
-        head, name = posixpath.split(inside)
-        return posixpath.join(root.resolve(head), name) if name else "/"
+        return root.resolve(inside, follow_last=False)
     except OSError as error:
         raise _missing(container, path) from error
 
@@ -173,7 +168,7 @@ def copy_out(
     with _copied(services, container, path=path, told="archive-path") as (root, inside):
         source = _source(root=root, inside=inside, container=container, path=path, follow=follow)
         is_directory = stat.S_ISDIR(root.lstat(source).st_mode)
-        name = posixpath.basename(posixpath.normpath("/" + path.lstrip("/")))
+        name = posixpath.basename(_clean(path))
         try:
             with Root.at("/") as host:
                 found = _Found(
@@ -213,11 +208,7 @@ def copy_in(
         _copied(services, container, path=path, told="extract-to-dir") as (root, inside),
         _read_only(container),
     ):
-        real = (
-            os.path.realpath(absolute)
-            if follow or source.endswith(("/", "/."))
-            else os.path.join(os.path.realpath(os.path.dirname(absolute)), os.path.basename(absolute))
-        )
+        real = host.resolve(absolute, follow_last=follow or source.endswith(("/", "/.")))
         name = os.path.basename(absolute)
         found = _Found(
             root=host,

@@ -173,13 +173,7 @@ _MARKS = ("/.dockerenv", "/etc/mtab")
 
 def unmarked(root: Root) -> list[str]:
     """What `mark` will make."""
-    return missing(root, [_place(root, path) for path in _MARKS])
-
-
-def _place(root: Root, path: str) -> str:
-    """Where a name is, when the directories above it are links."""
-    directory, _, name = path.rpartition("/")
-    return f"{root.resolve(directory).rstrip('/')}/{name}"
+    return missing(root, [root.resolve(path, follow_last=False) for path in _MARKS])
 
 
 def mark(root: Root) -> None:
@@ -203,7 +197,7 @@ def links(root: Root, targets: Iterable[str]) -> list[str]:
     for target in targets:
         try:
             if stat.S_ISLNK(root.lstat(target).st_mode):
-                found.append(_place(root, target))
+                found.append(root.resolve(target, follow_last=False))
         except OSError:
             continue
     return found

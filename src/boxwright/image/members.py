@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from boxwright.content.verify import CHUNK
 from boxwright.errors import Invalid
 from boxwright.layer.scan import FILE, HARDLINK, SYMLINK, Header, Scanner
 from boxwright.rootfs.paths import TooManyLinks, real
+from boxwright.rootfs.root import Root, UnsafePath
 from boxwright.spec.hints import Protocol
 from boxwright.spec.manifest import MAX_SIZE
 
@@ -280,26 +282,47 @@ class DirMembers:
     """A directory such as an OCI layout. Symbolic links are not followed."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._root = path, Root.at(path)
 
     def has(self, name: str) -> bool:
-        name = normal(name)
-        return bool(name) and self._real(name) and (self._path / name).is_file()
+        return self._size(name) is not None
 
     def size(self, name: str) -> int:
-        return self._checked(name).stat().st_size
+        size = self._size(name)
+        if size is None:
+            raise self._missing(name)
+        return size
 
     def open(self, name: str) -> BinaryIO:
-        return open(self._checked(name), "rb", buffering=CHUNK)
+        fd = self._open(name)
+        if fd is None:
+            raise self._missing(name)
+        return open(fd, "rb", buffering=CHUNK)
 
-    def _real(self, name: str) -> bool:
-        parts = name.split("/")
-        return not any(self._path.joinpath(*parts[: n + 1]).is_symlink() for n in range(len(parts)))
+    def _size(self, name: str) -> int | None:
+        fd = self._open(name)
+        if fd is None:
+            return None
+        size = os.fstat(fd).st_size
+        os.close(fd)
+        return size
 
-    def _checked(self, name: str) -> Path:
-        if not self.has(name):
-            raise ArchiveInvalid(f"{self._path} has no {name!r}")
-        return self._path / normal(name)
+    def _open(self, name: str) -> int | None:
+        name = normal(name)
+        try:
+            if not name or self._root.resolve(name) != f"/{name}":
+                return None
+            fd = self._root.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        except (OSError, UnsafePath):
+            return None
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return fd
+        os.close(fd)
+        return None
+
+    def _missing(self, name: str) -> ArchiveInvalid:
+        return ArchiveInvalid(f"{self._path} has no {name!r}")
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Let go of the directory."""
+        self._root.close()

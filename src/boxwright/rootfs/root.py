@@ -126,11 +126,11 @@ class Root:
         finally:
             os.close(fd)
 
-    def resolve(self, path: str) -> str:
+    def resolve(self, path: str, *, follow_last: bool = True) -> str:
         """The absolute path inside the tree without links and dots; components that do not exist are kept as they
-        are. Raises UnsafePath when links go in circles."""
+        are, and so is the last one, link or not, unless it is followed. Raises UnsafePath when links go in circles."""
         try:
-            return "/" + real(_checked(path), self._link)
+            return "/" + real(_checked(path), self._link, follow_last=follow_last)
         except TooManyLinks as error:
             raise UnsafePath(f"too many levels of symbolic links in {path!r}") from error
 
@@ -173,6 +173,14 @@ class Root:
                 remove_tree(fd, name)
         except (FileNotFoundError, NotADirectoryError):
             pass
+
+
+def found_in(top: Path, path: str) -> tuple[str, int]:
+    """Where a path inside a tree of the host leads: the absolute path inside it without links, and the mode of what
+    lies there. Raises OSError, UnsafePath."""
+    with Root.at(top) as root:
+        inside = root.resolve(path)
+        return inside, root.lstat(inside).st_mode
 
 
 def _checked(path: str) -> str:

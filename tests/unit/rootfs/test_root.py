@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from boxwright.files import syscalls
 from boxwright.rootfs import root as module
-from boxwright.rootfs.root import Root, UnsafePath
+from boxwright.rootfs.root import Root, UnsafePath, found_in
 
 
 @pytest.fixture(params=["openat2", "walk"])
@@ -69,6 +70,28 @@ def test_resolve_keeps_what_is_missing(tree: Root) -> None:
     assert tree.resolve("dangling/a") == "/nowhere/yet/a"
     assert tree.resolve("/up/../../etc") == "/etc"
     assert tree.resolve("") == "/"
+
+
+def test_resolve_leaves_the_last_link(tree: Root) -> None:
+    assert tree.resolve("bin/../../up/absolute", follow_last=False) == "/absolute"
+    assert tree.resolve("up/loop", follow_last=False) == "/loop"
+    assert tree.resolve("/", follow_last=False) == "/"
+
+
+def test_where_a_path_leads_in_a_tree_of_the_host(tree: Root, tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    for path, inside, kind in (
+        ("up/bin", "/usr/bin", stat.S_IFDIR),
+        ("absolute", "/etc/passwd", stat.S_IFREG),
+        ("../..", "/", stat.S_IFDIR),
+    ):
+        found, mode = found_in(top, path)
+        assert (found, stat.S_IFMT(mode)) == (inside, kind)
+    for path in ("dangling", "escape", "etc/none"):
+        with pytest.raises(FileNotFoundError):
+            found_in(top, path)
+    with pytest.raises(UnsafePath, match="too many levels"):
+        found_in(top, "loop")
 
 
 def test_makedirs_reports_what_it_made(tree: Root) -> None:

@@ -18,7 +18,7 @@ from boxwright.files import locks
 from boxwright.files.locks import Lock
 from boxwright.files.places import Places
 from boxwright.files.trees import discard
-from boxwright.rootfs.root import Root
+from boxwright.rootfs.root import found_in
 from boxwright.runtime.trust import Trust
 from boxwright.spec import runtimespec as rs
 
@@ -95,13 +95,10 @@ def _bind(step: Step, mount: ExecMount, position: int, stack: ExitStack) -> Give
 
 def _inside(top: Path, source: str) -> str:
     """Where a source path really is in a mounted tree. Raises MountSourceMissing."""
-    with Root.at(top) as root:
-        real = root.resolve(source)
-        try:
-            root.lstat(real)
-        except OSError as error:
-            raise MountSourceMissing(source) from error
-    return real.rstrip("/")
+    try:
+        return found_in(top, source)[0].rstrip("/")
+    except OSError as error:
+        raise MountSourceMissing(source) from error
 
 
 def _tmpfs(step: Step, mount: ExecMount, position: int, stack: ExitStack) -> Given:

@@ -13,7 +13,7 @@ from pathlib import Path
 from boxwright.errors import Denied, Invalid, Unavailable
 from boxwright.files.trees import erase
 from boxwright.registry.client.guard import LocalAddress, check
-from boxwright.rootfs.root import Root
+from boxwright.rootfs.root import found_in
 from boxwright.runtime import git
 from boxwright.spec.urls import public
 from boxwright.spec.values import dataclass
@@ -111,12 +111,10 @@ def dockerfile(context: Path, name: str) -> str:
 
 
 def _below(top: Path, name: str, kind: Callable[[int], bool], missing: str) -> Path:
-    with Root.at(top) as root:
-        real = root.resolve(name)
-        try:
-            right = kind(root.lstat(real).st_mode)
-        except OSError:
-            right = False
-    if not right:
+    try:
+        real, mode = found_in(top, name)
+    except OSError:
+        mode = 0
+    if not kind(mode):
         raise SourceInvalid(missing, hint="links are followed inside it only")
     return top / real.lstrip("/")
