@@ -18,6 +18,7 @@ from boxwright.build.remotecache.options import parse_all
 from support import REAL_ROOT
 from support.caches import StepCached, StepStarted
 from support.corpus import leave
+from support.gha import github
 from support.image import engine as make_engine
 from support.peers import docker_registry, dockerd, needs
 
@@ -225,3 +226,15 @@ def test_every_kind_of_step_is_found(docker: list[str], context: Path, tmp_path:
     ours(tmp_path / "second", context, cache_to=[f"type=local,dest={here},mode=min"])
     found = buildx(docker, context, "--cache-from", f"type=local,src={here}")
     assert len([name for name in found if "--from=form" in name]) == len(FORMS)
+
+
+def test_github_s_cache_both_ways(docker: list[str], context: Path, tmp_path: Path) -> None:
+    with github() as there:
+        buildx(docker, context, "--cache-to", there.options(mode="max"))
+        assert not [line for line in there.log if line.startswith("GET buildkit-blob")]
+        found = ours(tmp_path / "first", context, cache_from=[there.options()], tags=["app"])
+        assert len(found) == STEPS
+    with github() as here:
+        ours(tmp_path / "second", context, cache_to=[here.options(mode="max")])
+        found = buildx(docker, context, "--cache-from", here.options())
+        assert len([name for name in found if "--link" not in name]) == STEPS - 2, found
