@@ -352,12 +352,13 @@ def test_the_hosts_certificates(engine: Engine, tmp_path: Path) -> None:
 def test_hosts_limits_and_networks(engine: Engine) -> None:
     done = Build(
         engine,
-        "FROM busybox\nRUN grep -c peer /etc/hosts; ulimit -n; df -k /dev/shm | tail -1 | awk '{print $2}'\nRUN --network=none ls /sys/class/net\n",
+        "FROM busybox\nRUN grep -c peer /etc/hosts; ulimit -n; df -k /dev/shm | tail -1 | awk '{print $2}'\n"
+        "RUN --network=none ls /sys/class/net; sed -n 's/.*peer$/&/p; s/.*buildkitsandbox$/&/p' /etc/hosts\n",
         add_hosts=(("peer", "1.2.3.4"),),
         ulimits=("nofile=100:200",),
         shm_size=1 << 20,
     )
-    assert done.said == "1\n100\n1024\nlo\n", done.error
+    assert done.said == "1\n100\n1024\nlo\n1.2.3.4\tpeer\n127.0.0.1\tbuildkitsandbox\n", done.error
 
 
 def test_steps_use_a_network_one_after_the_other_and_find_it_as_new(

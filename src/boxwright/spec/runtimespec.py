@@ -462,6 +462,8 @@ class Resources:
                 raise LimitInvalid(f"invalid {one.name.replace('_', '-')} {value}: it is beyond 64 bits")
         if 0 < self.memory < 6 << 20:
             raise LimitInvalid("Minimum memory limit allowed is 6MB")
+        if 0 < self.memory_reservation < 6 << 20:
+            raise LimitInvalid("Minimum memory reservation allowed is 6MB")
         if self.memory > 0 and 0 < self.memory_swap < self.memory:
             raise LimitInvalid("Minimum memoryswap limit should be larger than memory limit, see usage")
         if self.memory == 0 and self.memory_swap > 0:
@@ -515,6 +517,10 @@ class Resources:
                 raise LimitInvalid(f"Conflicting options: Nano CPUs and {other} cannot both be set")
         if self.cpu_shares < 0:
             raise LimitInvalid(f"invalid CPU shares ({self.cpu_shares}): value must be a positive integer")
+        if self.cpu_shares == 1:
+            raise LimitInvalid("the minimum allowed cpu-shares is 2")
+        if self.cpu_shares > 262_144:
+            raise LimitInvalid("the maximum allowed cpu-shares is 262144")
         if self.cpu_period and not 1_000 <= self.cpu_period <= 1_000_000:
             raise LimitInvalid(
                 "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",

@@ -78,7 +78,10 @@ def test_quiet_files_and_explain(run: Run, tmp_path: Path) -> None:
     )
     (tmp_path / "c/Shell").write_text("FROM scratch\nCMD shell\n")
     for quiet in ("-q", "--progress=quiet"):
-        assert run(quiet, "-f", "c/Shell", "c")[2] == ""
+        _, told, err = run(quiet, "-f", "c/Shell", "c")
+        assert err == "" and re.fullmatch(r"sha256:[0-9a-f]{64}\n", told)
+    assert run("--progress=none", "-f", "c/Shell", "c")[1:] == ("", "")
+    assert "progress=plain and quiet cannot be used together" in run("-q", "--progress=plain", "c")[2]
     assert "JSONArgsRecommended" in run("-f", "c/Shell", "c")[2]
     (tmp_path / "c/f").write_text("changed")
     assert "runs because: f modified" in run("--explain", "c")[2]
@@ -465,6 +468,8 @@ def test_options_of_other_builders(run: Run, tmp_path: Path) -> None:
         ("--cpu-period=1", "CPU cfs period can not be less than 1ms"),
         ("--cpu-quota=1", "--cpu-quota is in microseconds"),
         ("--cpu-shares=-1", "invalid CPU shares (-1)"),
+        ("--cpu-shares=1", "the minimum allowed cpu-shares is 2"),
+        ("--resource=cpu-shares=300000", "the maximum allowed cpu-shares is 262144"),
         ("--cpus=0.001", "--cpus 0.001 is less than 0.01"),
         ("--ulimit=nonsense=1", "invalid ulimit type: nonsense"),
         ("--ulimit=nofile=9:8", "nofile 9 > 8"),

@@ -96,17 +96,21 @@ def test_resources() -> None:
         ({"nano_cpus": 1, "cpu_period": 1000}, "Nano CPUs and CPU Period cannot both be set"),
         ({"nano_cpus": 1, "cpu_quota": 1000}, "Nano CPUs and CPU Quota cannot both be set"),
         ({"cpu_shares": -1}, r"invalid CPU shares \(-1\): value must be a positive integer"),
+        ({"cpu_shares": 1}, "the minimum allowed cpu-shares is 2"),
+        ({"cpu_shares": 262_145}, "the maximum allowed cpu-shares is 262144"),
+        ({"memory_reservation": (6 << 20) - 1}, "Minimum memory reservation allowed is 6MB"),
         ({"cpu_period": 999}, "CPU cfs period can not be less than 1ms"),
         ({"cpu_period": 1_000_001}, "or larger than 1s"),
         ({"cpu_quota": 999}, "CPU cfs quota can not be less than 1ms"),
     ],
 )
-def test_processors_that_no_kernel_shares_so(wrong: dict[str, int], message: str) -> None:
+def test_limits_that_no_kernel_keeps_so(wrong: dict[str, int], message: str) -> None:
     """What is at the edge is taken: -1 is a quota without an end."""
     with pytest.raises(LimitInvalid, match=message):
         rs.Resources(**wrong).json()  # type: ignore[arg-type]
-    edge = rs.Resources(cpu_period=1000, cpu_quota=-1, cpu_shares=1).json()
-    assert edge == {"cpu": {"shares": 1, "period": 1000, "quota": -1}}
+    edge = rs.Resources(cpu_period=1000, cpu_quota=-1, cpu_shares=2).json()
+    assert edge == {"cpu": {"shares": 2, "period": 1000, "quota": -1}}
+    assert rs.Resources(cpu_shares=262_144).json() == {"cpu": {"shares": 262_144}}
 
 
 def test_mounts_of_the_user_replace_the_defaults() -> None:

@@ -35,7 +35,7 @@ class NetworkRefused(Unsupported):
 def connect(step: Step, stack: ExitStack) -> StepNetwork:
     """Make the network, with /etc/hosts and /etc/resolv.conf for it; `stack` takes it down. Raises NetworkRefused."""
     if step.op.network == "none":
-        return StepNetwork(namespaces={}, mounts=_files(step, [], local=False))
+        return StepNetwork(namespaces={}, mounts=_files(step, local=False))
     if step.op.network == "default":
         try:
             return _bridge(step, stack)
@@ -46,7 +46,7 @@ def connect(step: Step, stack: ExitStack) -> StepNetwork:
                     hint="an untrusted step is not given the host's; RUN --network=none needs none",
                 ) from error
             step.ctx.log(2, f"no network of its own for this step ({error}); it uses the host's\n".encode())
-    return StepNetwork(namespaces={"network": None}, mounts=_files(step, [], local=True))
+    return StepNetwork(namespaces={"network": None}, mounts=_files(step, local=True))
 
 
 def _bridge(step: Step, stack: ExitStack) -> StepNetwork:
@@ -66,7 +66,7 @@ def _bridge(step: Step, stack: ExitStack) -> StepNetwork:
     stack.push(over)
     if untrusted:
         _keep_from_host(wire.path)
-    mounts = _files(step, [(wire.address, [op.hostname])], local=False, gateway=wire.gateway)
+    mounts = _files(step, local=False, address=wire.address, gateway=wire.gateway)
     return StepNetwork(namespaces={"network": wire.path}, mounts=mounts)
 
 
@@ -143,17 +143,16 @@ def _forget_dead(step: Step) -> None:
 
 
 def _files(
-    step: Step, addresses: list[tuple[str, list[str]]], *, local: bool, gateway: str = ""
+    step: Step, *, local: bool, address: str = "127.0.0.1", gateway: str = ""
 ) -> tuple[Mapping[str, Any], ...]:
-    extra = [f"{name}:{address}" for name, address in step.op.hosts]
-    if local:
-        addresses = [("127.0.0.1", [step.op.hostname])]
+    """/etc/hosts, in which the step finds its own name at `address`, and /etc/resolv.conf; `local`: the host's network."""
+    extra = [f"{name}:{there}" for name, there in step.op.hosts]
     try:
         resolver = Path("/etc/resolv.conf").read_text(errors="replace")
     except OSError:
         resolver = ""
     texts = {
-        "hosts": files.hosts(extra, addresses, gateway=gateway),
+        "hosts": files.hosts(extra, [(address, [step.op.hostname])], gateway=gateway),
         "resolv.conf": files.resolv(resolver, local=local),
     }
     mounts = []

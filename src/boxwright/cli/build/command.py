@@ -60,8 +60,8 @@ def _refuse(ctx: Context, args: Namespace) -> None:
 
 
 def build(ctx: Context, args: Namespace) -> int:
-    """Progress and warnings on standard error; standard output gets the image ID with ``-q``, or a tar with
-    ``-o -``."""
+    """Progress and warnings on standard error; standard output gets the image ID with ``-q`` and
+    ``--progress=quiet``, or a tar with ``-o -``."""
     from boxwright.build.request import BuildFailed
     from boxwright.cli.build import calls
     from boxwright.cli.progress import build as progress_build
@@ -123,7 +123,7 @@ def _told(ctx: Context, args: Namespace, result: BuildResult) -> None:
         told = bool(go_bool(ctx.settings.environ.get("BUILDX_METADATA_WARNINGS", "")))
         body = metadata(result, warnings=told)
         _write(args.metadata_file, json.dumps(body, indent=2) + "\n")
-    if args.quiet and image:
+    if (args.quiet or args.progress == "quiet") and image:  # not where a setting says so: as buildx
         ctx.out(image)
 
 

@@ -45,6 +45,8 @@ def make(ctx: Context, kind: str, *, quiet: bool) -> View:
     """The view that ``--progress`` and ``-q`` ask for; 'auto' goes by the terminal. Raises Invalid."""
     typed, kind = kind, kind or ctx.settings.progress or "auto"
     check_kind(kind)
+    if quiet and typed not in ("", "auto", "quiet"):
+        raise Invalid(f"progress={typed} and quiet cannot be used together")
     if quiet or kind in ("quiet", "none"):
         return Quiet(ctx)
     if kind == "tty" and not ctx.stderr_is_tty:
