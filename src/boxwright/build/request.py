@@ -30,6 +30,11 @@ class Output:
     dest: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def to_standard_output(self) -> bool:
+        """Whether its bytes come on standard output, which then has nothing else."""
+        return self.dest == "-" or (self.type in ("tar", "oci") and not self.dest)
+
 
 @dataclass(frozen=True, slots=True)
 class Attest:

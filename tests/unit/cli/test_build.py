@@ -87,6 +87,24 @@ def test_quiet_files_and_explain(run: Run, tmp_path: Path) -> None:
     assert "runs because: f modified" in run("--explain", "c")[2]
 
 
+@pytest.mark.parametrize("output", ["-", "type=tar", "type=oci", "type=docker,dest=-"])
+def test_an_archive_on_standard_output_has_nothing_behind_it(run: Run, output: str) -> None:
+    code, packed, _ = run("-q", "-o", output, "c")
+    assert code == 0 and packed.endswith("\0" * 512)
+
+
+def test_empty_words_of_repeated_options_are_none(run: Run) -> None:
+    """A variable of a script that is empty, as buildx takes it; where a value is needed the word is refused."""
+    options = "--build-context --output --cache-from --cache-to --no-cache-filter --secret --ssh --network --add-host"
+    empty = [
+        f"{name}=" for name in [*options.split(), "--allow", "--annotation", "--target", "--file", "--call"]
+    ]
+    code, plain, _ = run("-q", "c")
+    assert (code, plain) == run("-q", *empty, "c")[:2] and code == 0
+    for name in ("--tag", "--build-arg", "--label", "--platform", "--attest", "--ulimit"):
+        assert run("-q", f"{name}=", "c")[0] == 1, name
+
+
 def test_standard_input(run: Run, tmp_path: Path) -> None:
     import tarfile
 

@@ -145,7 +145,8 @@ def _forget_dead(step: Step) -> None:
 def _files(
     step: Step, *, local: bool, address: str = "127.0.0.1", gateway: str = ""
 ) -> tuple[Mapping[str, Any], ...]:
-    """/etc/hosts, in which the step finds its own name at `address`, and /etc/resolv.conf; `local`: the host's network."""
+    """/etc/hosts, in which the step finds its own name at `address`, and /etc/resolv.conf; `local` is the host's
+    network."""
     extra = [f"{name}:{there}" for name, there in step.op.hosts]
     try:
         resolver = Path("/etc/resolv.conf").read_text(errors="replace")

@@ -10,7 +10,7 @@ from boxwright.errors import BoxwrightError, Cancelled, Invalid, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
     from typing import BinaryIO
 
@@ -81,7 +81,7 @@ def build(ctx: Context, args: Namespace) -> int:
         ctx.err(f"ERROR: failed to solve: {error}")
         return error.exit_code
     view.tell_warnings()
-    _told(ctx, args, result)
+    _told(ctx, args=args, result=result, outputs=request.outputs)
     if result.answer is None:
         return 0
     return calls.show(ctx, calls.parse(args), result.answer, request=request)
@@ -107,7 +107,7 @@ def _failed(ctx: Context, error: BoxwrightError) -> None:
         ctx.err(f"{ctx.paint('Hint', 'cyan')}: {error.hint}")
 
 
-def _told(ctx: Context, args: Namespace, result: BuildResult) -> None:
+def _told(ctx: Context, args: Namespace, result: BuildResult, outputs: Iterable[Output]) -> None:
     from boxwright.spec import mediatypes as mt
 
     several = result.descriptor.get("mediaType") in mt.INDEXES
@@ -123,7 +123,8 @@ def _told(ctx: Context, args: Namespace, result: BuildResult) -> None:
         told = bool(go_bool(ctx.settings.environ.get("BUILDX_METADATA_WARNINGS", "")))
         body = metadata(result, warnings=told)
         _write(args.metadata_file, json.dumps(body, indent=2) + "\n")
-    if (args.quiet or args.progress == "quiet") and image:  # not where a setting says so: as buildx
+    quiet = args.quiet or args.progress == "quiet"  # not where a setting says so: as buildx
+    if quiet and image and not any(output.to_standard_output for output in outputs):
         ctx.out(image)
 
 
@@ -175,20 +176,20 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         target=args.target,
         build_args=options.parse_build_args([*_lines(args.build_arg_file), *args.build_arg], environ),
         labels=options.parse_pairs(args.label, "label"),
-        annotations=options.parse_annotations(args.annotation),
+        annotations=options.parse_annotations(_given(args.annotation)),
         platforms=_platforms(args),
-        build_contexts=options.parse_pairs(args.build_context, "build context", alone=False),
+        build_contexts=options.parse_pairs(_given(args.build_context), "build context", alone=False),
         ignore_file=Path(args.ignorefile) if args.ignorefile else None,
         cache_from=_caches(args.cache_from, environ, to=False),
         cache_to=_caches(args.cache_to, environ, to=True),
         no_cache=args.no_cache,
         no_cache_filter=_words(args.no_cache_filter),
         pull=args.pull,
-        network=_network(args.network),
-        add_hosts=options.parse_hosts(args.add_host),
+        network=_network(args.network or "default"),
+        add_hosts=options.parse_hosts(_given(args.add_host)),
         allow=tuple(word for text in args.allow for word in ((text,) if "=" in text else _words([text]))),
-        secrets=tuple(options.parse_secret(text, environ) for text in args.secret),
-        ssh=options.parse_agents(args.ssh, environ),
+        secrets=tuple(options.parse_secret(text, environ) for text in _given(args.secret)),
+        ssh=options.parse_agents(_given(args.ssh), environ),
         ulimits=tuple(args.ulimit),
         shm_size=_bytes(args.shm_size),
         memory=_bytes(limits.get("memory", args.memory)),
@@ -207,7 +208,7 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         context_metadata=args.context_metadata,
         explain=args.explain,
         call=calls.parse(args).method,
-        outputs=_formed(args.format, options.outputs(args.output, load=args.load, push=args.push)),
+        outputs=_formed(args.format, options.outputs(_given(args.output), load=args.load, push=args.push)),
         attests=given(args.attest, args.provenance, args.sbom),
         default_attestations=default_attestations(environ),
         squash="all" if args.squash_all else "new" if args.squash else "",
@@ -311,6 +312,11 @@ def _caches(texts: list[str], environ: Mapping[str, str], *, to: bool) -> tuple[
     from boxwright.build.remotecache.options import parse_all
 
     return parse_all(texts, environ, to=to)
+
+
+def _given(values: list[str]) -> list[str]:
+    """Those of a repeated option that say something: a script's variable may be empty, and buildx passes over it."""
+    return [value for value in values if value]
 
 
 def _words(values: list[str]) -> tuple[str, ...]:
