@@ -280,18 +280,28 @@ def buildx_rm_args(p: Parser) -> None:
 
 def buildx_rm(ctx: Context, args: Namespace) -> int:
     """Forget names. The builder and its cache stay: they are the others' too."""
+    from boxwright.cli.several import Failures, each
+    from boxwright.image.builders import NoSuchBuilder
+
     if args.all_inactive:
         if args.names:
             raise Invalid("cannot specify builder name when --all-inactive is set")
         return 0  # none is ever inactive
-    found, code = builders(ctx), 0
-    for name in args.names or [args.chosen or found.current]:
+    found = builders(ctx)
+
+    def remove(name: str) -> str:
         try:
             found.remove(name)
-            ctx.err(f"{name} removed")
-        except BoxwrightError as error:
-            ctx.err(f"failed to remove {name}: {error}" if "failed" not in str(error) else str(error))
-            code = 1
+        except NoSuchBuilder as error:
+            raise NoSuchBuilder(f"failed to remove {name}: {error}") from error
+        ctx.err(f"{name} removed")
+        return ""
+
+    def say(error: BoxwrightError) -> None:
+        ctx.err(str(error))
+
+    names = args.names or [args.chosen or found.current]
+    code = each(ctx, names, remove, failures=Failures(ctx, say=say))
     if code:
         ctx.err(f"{ctx.paint('ERROR', 'red')}: failed to remove one or more builders")
     return code

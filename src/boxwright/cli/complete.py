@@ -72,15 +72,7 @@ def candidates(before: list[str], current: str) -> Iterator[str]:
         yield from _in_command(parser=load(name)[0], name=name, before=rest, current=current, root=root)
     elif not rest:
         if current.startswith("--") and "=" in current and not name:
-            option, value = _option(parser, current)
-            if option is not None:
-                yield from _values(
-                    kind=_kind(option),
-                    current=value or "",
-                    prefix=current.partition("=")[0] + "=",
-                    root=root,
-                    before=before,
-                )
+            yield from _value_of(parser=parser, current=current, root=root, before=before)
         elif current.startswith("-"):
             yield from _options(parser, current) if not name else ()
         else:
@@ -131,15 +123,7 @@ def _in_command(
     if pending is not None:
         yield from _values(kind=_kind(pending), current=current, prefix="", root=root, before=before)
     elif not ended and current.startswith("--") and "=" in current:
-        option, value = _option(parser, current)
-        if option is not None:
-            yield from _values(
-                kind=_kind(option),
-                current=value or "",
-                prefix=current.partition("=")[0] + "=",
-                root=root,
-                before=before,
-            )
+        yield from _value_of(parser=parser, current=current, root=root, before=before)
     elif not ended and current.startswith("-"):
         yield from _options(parser, current)
     else:
@@ -207,6 +191,14 @@ def _kind(argument: Operand) -> str:
         return "file"
     shown = (argument.metavar or argument.dest).upper()
     return next((kind for word, kind in _GUESSES if word in shown), "")
+
+
+def _value_of(parser: Parser, current: str, root: str | None, before: list[str]) -> Iterator[str]:
+    """What may stand behind the = of ``--option=``."""
+    option, value = _option(parser, current)
+    if option is not None:
+        prefix = current.partition("=")[0] + "="
+        yield from _values(kind=_kind(option), current=value or "", prefix=prefix, root=root, before=before)
 
 
 def _values(kind: str, current: str, prefix: str, root: str | None, before: list[str]) -> Iterator[str]:

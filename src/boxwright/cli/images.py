@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
-    from boxwright.errors import BoxwrightError
     from boxwright.image.describe import HistoryLine, ImageSummary
 
 NONE = "<none>"
@@ -203,15 +202,12 @@ def rmi(ctx: Context, args: Namespace) -> int:
     from boxwright.errors import NotFound
 
     failures = Failures(ctx, NotFound if args.force else None)
-    errors: list[BoxwrightError] = []
     removed = ctx.engine.images.remove(
-        *args.image, force=args.force, prune=not args.no_prune, failed=errors.append
+        *args.image, force=args.force, prune=not args.no_prune, failed=failures.keep
     )
     for line in removed:
         ctx.out(f"{line.action}: {line.what}")
-    for error in errors:
-        failures.tell(error)
-    return failures.code
+    return failures.end()
 
 
 def image_prune_args(p: Parser) -> None:

@@ -82,12 +82,12 @@ def show(ctx: Context, names: Sequence[str], find: Callable[[str], tuple[str, An
 
     render = _renderer(template)
     found: list[Any] = []
-    errors: list[BoxwrightError] = []
+    failures = Failures(ctx)
     for name in names:
         try:
             kind, value = find(name)
         except BoxwrightError as error:
-            errors.append(error)
+            failures.keep(error)
             continue
         found.append(value)
         if render:
@@ -96,10 +96,7 @@ def show(ctx: Context, names: Sequence[str], find: Callable[[str], tuple[str, An
         import json
 
         ctx.out(json.dumps(found, indent=4, ensure_ascii=False))
-    failures = Failures(ctx)
-    for failure in errors:
-        failures.tell(failure)
-    return failures.code
+    return failures.end()
 
 
 def _renderer(template: str) -> Callable[[Any], str] | None:

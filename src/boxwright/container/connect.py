@@ -64,12 +64,12 @@ def connect(
             network = containers.networks.default()
         _plug(services=services, containers=containers, container=container, network=network, wish=wish)
     containers.catalog.save_record(container, {**container.record, "networks": networks})
-    services.tell(
-        "network",
-        "connect",
-        identity=network.id,
-        attributes={"container": container.id, "name": network.name, "type": network.driver},
-    )
+    _tell(services=services, container=container, network=network, action="connect")
+
+
+def _tell(services: Services, container: Container, network: Network, action: str) -> None:
+    attributes = {"container": container.id, "name": network.name, "type": network.driver}
+    services.tell("network", action, identity=network.id, attributes=attributes)
 
 
 def _plug(
@@ -174,12 +174,7 @@ def disconnect(services: Services, containers: Containers, container: Container,
     del networks[network.name]
     containers.networks.release(container.id, network.name)
     containers.catalog.save_record(container, {**container.record, "networks": networks})
-    services.tell(
-        "network",
-        "disconnect",
-        identity=network.id,
-        attributes={"container": container.id, "name": network.name, "type": network.driver},
-    )
+    _tell(services=services, container=container, network=network, action="disconnect")
 
 
 def _unplug(

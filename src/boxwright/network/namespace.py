@@ -64,25 +64,19 @@ class NetworkNamespace:
             register(plan.name_server, plan.id, plan.endpoints)
 
     def _plug(self, outside: Netlink, inside: Netlink, endpoint: Endpoint) -> None:
-        try:
-            connect(
-                outside=outside,
-                inside=inside,
-                namespace=self._number,
-                endpoint=endpoint,
-                lock=self._plan.lock,
-            )
-        except OSError as error:
-            if error.errno not in _GONE or endpoint.driver != "bridge":
-                raise
-            # The bridge was idle, and was taken down between our two looks.
-            connect(
-                outside=outside,
-                inside=inside,
-                namespace=self._number,
-                endpoint=endpoint,
-                lock=self._plan.lock,
-            )
+        for again in (True, False):
+            try:
+                return connect(
+                    outside=outside,
+                    inside=inside,
+                    namespace=self._number,
+                    endpoint=endpoint,
+                    lock=self._plan.lock,
+                )
+            except OSError as error:
+                # The bridge was idle, and was taken down between our two looks.
+                if not again or error.errno not in _GONE or endpoint.driver != "bridge":
+                    raise
 
     def _namespace(self, endpoints: Sequence[Endpoint]) -> Netlink:
         """Make it, keep it open under our number, and return a socket in it."""
