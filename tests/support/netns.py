@@ -103,6 +103,10 @@ class Host(Machine):
         other._settle(folder)
         return other
 
+    def use(self, **environ: str) -> None:
+        """Variables of the commands from now on."""
+        self._environ = {**self._environ, **environ}
+
     def run(self, *words: str, check: int | None = 0) -> subprocess.CompletedProcess[str]:
         """A Boxwright command; fails the test when the exit code is not `check` (None = any)."""
         argv = ["nsenter", "-t", str(self.pid), "-n", "-m", sys.executable, "-m", "boxwright", *words]

@@ -288,13 +288,17 @@ def _tell_info(ctx: Context, said: Mapping[str, Any]) -> None:
         ctx.out(f"  {name}: {value}")
     ctx.out(
         f" Logging Driver: {said['LoggingDriver']}\n Cgroup Driver: {said['CgroupDriver']}\n Cgroup "
-        f"Version: {said['CgroupVersion']}\n Plugins:"
+        f"Version: {said['CgroupVersion']}"
     )
+    for name, value in said["CgroupStatus"]:
+        ctx.out(f"  {name}: {value}")
+    ctx.out(" Plugins:")
     for kind in ("Volume", "Network", "Log"):
         ctx.out(f"  {kind}: {' '.join(said['Plugins'][kind])}")
-    ctx.out(
-        f" Runtimes: {' '.join(said['Runtimes'])}\n Default Runtime: {said['DefaultRuntime']}\n Security Options:"
-    )
+    ctx.out(f" Runtimes: {' '.join(said['Runtimes'])}\n Default Runtime: {said['DefaultRuntime']}")
+    for name, value in said["RuntimeStatus"]:
+        ctx.out(f"  {name}: {value}")
+    ctx.out(" Security Options:")
     for option in said["SecurityOptions"]:
         fields = dict(part.partition("=")[::2] for part in option.split(","))
         ctx.out(f"  {fields.pop('name')}" + "".join(f"\n   {k.capitalize()}: {v}" for k, v in fields.items()))

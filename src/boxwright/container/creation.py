@@ -87,7 +87,7 @@ class Creation:
         for endpoint in config.endpoints:
             if endpoint.mac:
                 parse_mac(endpoint.mac)
-        hostside.check_cpus(config.limits)
+        hostside.check_limits(config.limits)
         if config.runtime:
             try:
                 self._services.runtime_for(config.runtime)

@@ -138,11 +138,18 @@ def block_io(limits: Limits) -> Mapping[str, Any]:
     return blockio.resources(limits)
 
 
-def check_cpus(limits: Limits) -> None:
-    """CPUs that this host does not have, or real-time limits that it cannot keep. Raises ContainerConfigInvalid,
+def check_limits(limits: Limits) -> None:
+    """Limits that this host cannot keep: `possible` takes out what can be done without. Raises ContainerConfigInvalid,
     LimitInvalid."""
+    if limits == Limits():
+        return
+    from boxwright.container.possible import possible
     from boxwright.runtime.host import check_cpusets, limits_realtime
 
+    for sentence in possible(limits)[1]:
+        raise ContainerConfigInvalid(
+            sentence.partition(". ")[0], hint="leave the limit out, or mount the controller"
+        )
     if (limits.cpu_rt_period or limits.cpu_rt_runtime) and not limits_realtime():
         raise ContainerConfigInvalid(
             "Your kernel does not support CPU real-time scheduler",

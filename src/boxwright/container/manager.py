@@ -443,7 +443,7 @@ class Containers:
 
     def update(self, container: Container, change: Callable[[ContainerConfig], ContainerConfig]) -> None:
         """Change limits and restart policy, also of a running container. Raises LimitInvalid, RuntimeFailed."""
-        from boxwright.container.hostside import block_io, check_cpus
+        from boxwright.container.hostside import block_io, check_limits
         from boxwright.container.job import Restart, RestartChange
         from boxwright.container.spec import resources_of, with_block_io
         from boxwright.network.plan import plain
@@ -454,7 +454,7 @@ class Containers:
             raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
         resources = with_block_io(resources_of(after.limits), block_io(after.limits))
         if after.limits != before.limits:
-            check_cpus(after.limits)
+            check_limits(after.limits)
         with self.catalog.locked(container):
             if container.refresh().running:
                 if after.limits != before.limits:

@@ -29,7 +29,7 @@ class SystemAPI:
     def info(self) -> dict[str, Any]:
         """Docker's system information."""
         from boxwright.errors import BoxwrightError
-        from boxwright.image.sysinfo import info
+        from boxwright.image.sysinfo import Tried, info
 
         services = self._services
         try:
@@ -37,9 +37,18 @@ class SystemAPI:
         except BoxwrightError as error:
             driver = "none", str(error)
         try:
-            runtime = services.runtime.name, services.runtime.program, services.runtime.version
-        except BoxwrightError:
-            runtime = "", "", ""
+            found = services.runtime
+            wanted = services.settings.runtime
+            runtime = Tried(
+                name=found.name,
+                program=found.program,
+                version=found.version,
+                why=found.why
+                or (f"BOXWRIGHT_RUNTIME={wanted}" if wanted else "it was tried first, and works"),
+                hidden=found.hidden,
+            )
+        except BoxwrightError as error:
+            runtime = Tried(why=str(error))
         states = list(services.container_states().values())
         return info(services.settings, services.catalog, driver=driver, runtime=runtime, states=states)
 

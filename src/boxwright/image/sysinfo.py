@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import platform as machine
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from boxwright.errors import BoxwrightError
 from boxwright.image.catalog import ImageCatalog
+from boxwright.runtime import host as kernel
 from boxwright.spec.platform import host
 from boxwright.spec.times import rfc3339
 from boxwright.version import __version__
@@ -20,6 +22,40 @@ if TYPE_CHECKING:
     from boxwright.settings import Settings
 
 API_VERSION, MIN_API_VERSION = "1.50", "1.24"
+
+
+_CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "devices", "freezer")
+# What Docker warns of, and the field that says whether it is there.
+_LACKING = (
+    ("memory limit", "MemoryLimit"),
+    ("pids limit", "PidsLimit"),
+    ("cpu cfs quota", "CpuCfsQuota"),
+    ("cpu cfs period", "CpuCfsPeriod"),
+    ("cpu shares", "CPUShares"),
+    ("cpuset", "CPUSet"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """The OCI runtime that was found by trying, '' when none works; `why` this one, or none."""
+
+    name: str = ""
+    program: str = ""
+    version: str = ""
+    why: str = ""
+    hidden: str = ""  # a mount that it must not see
+
+
+def _limited(controllers: Sequence[str]) -> dict[str, bool]:
+    return {
+        "MemoryLimit": "memory" in controllers,
+        "CpuCfsPeriod": "cpu" in controllers,
+        "CpuCfsQuota": "cpu" in controllers,
+        "CPUShares": "cpu" in controllers,
+        "CPUSet": "cpuset" in controllers,
+        "PidsLimit": "pids" in controllers,
+    }
 
 
 def version(runtimes: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
@@ -59,13 +95,19 @@ def info(
     catalog: ImageCatalog,
     *,
     driver: tuple[str, str],
-    runtime: tuple[str, str, str],
+    runtime: Tried,
     states: Sequence[str],
 ) -> dict[str, Any]:
-    """`driver` is (name, why it), `runtime` (name, program, version), `states` the state of each container."""
+    """`driver` is (name, why it), `states` the state of each container. Beside Docker's fields there are
+    `RuntimeStatus` and `CgroupStatus`, lists of pairs as `DriverStatus` is."""
     memory, swap = _memory()
-    warnings = [] if runtime[0] else ["No OCI runtime was found: containers and RUN steps cannot be started"]
-    cgroup = "2" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else "1"
+    warnings = (
+        [] if runtime.name else ["No OCI runtime was found: containers and RUN steps cannot be started"]
+    )
+    mode = kernel.cgroup_mode()
+    controllers = [name for name in _CONTROLLERS if kernel.has_controller(name)]
+    limited = _limited(controllers)
+    warnings += [f"No {what} support" for what, key in _LACKING if not limited[key]]
     try:
         images = len({row.image_id for row in catalog.rows()})
     except BoxwrightError as error:
@@ -85,14 +127,9 @@ def info(
             "Authorization": None,
             "Log": ["fluentd", "gelf", "journald", "json-file", "local", "none", "syslog"],
         },
-        "MemoryLimit": True,
-        "SwapLimit": swap,
-        "CpuCfsPeriod": True,
-        "CpuCfsQuota": True,
-        "CPUShares": True,
-        "CPUSet": True,
-        "PidsLimit": True,
-        "OomKillDisable": cgroup == "1",
+        **limited,
+        "SwapLimit": swap and limited["MemoryLimit"],
+        "OomKillDisable": kernel.has_old_memory(),
         "IPv4Forwarding": _on("/proc/sys/net/ipv4/ip_forward"),
         "Debug": False,
         "NFd": 0,
@@ -101,7 +138,8 @@ def info(
         "SystemTime": rfc3339(),
         "LoggingDriver": "json-file",
         "CgroupDriver": "cgroupfs" if os.geteuid() == 0 else "none",
-        "CgroupVersion": cgroup,
+        "CgroupVersion": "2" if mode == "v2" else "1",
+        "CgroupStatus": [["Mode", mode], ["Controllers", " ".join(controllers) or "none"]],
         "KernelVersion": os.uname().release,
         "OperatingSystem": _release("PRETTY_NAME") or "Linux",
         "OSVersion": _release("VERSION_ID"),
@@ -124,8 +162,13 @@ def info(
         "Labels": [],
         "ExperimentalBuild": False,
         "ServerVersion": __version__,
-        "Runtimes": {runtime[0]: {"path": runtime[1]}} if runtime[0] else {},
-        "DefaultRuntime": runtime[0],
+        "Runtimes": {runtime.name: {"path": runtime.program}} if runtime.name else {},
+        "DefaultRuntime": runtime.name,
+        "RuntimeStatus": [
+            ["Version", runtime.version],
+            ["Why", runtime.why],
+            *([["Does not see", runtime.hidden]] if runtime.hidden else []),
+        ],
         "Swarm": {
             "NodeID": "",
             "NodeAddr": "",
@@ -138,7 +181,7 @@ def info(
         "Isolation": "",
         "InitBinary": "tini",
         "ContainerdCommit": {"ID": ""},
-        "RuncCommit": {"ID": runtime[2]},
+        "RuncCommit": {"ID": runtime.version},
         "InitCommit": {"ID": ""},
         "SecurityOptions": _security(),
         "Warnings": warnings or None,

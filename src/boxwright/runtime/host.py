@@ -80,19 +80,43 @@ def _cgroup_v2() -> bool:
         return any(line.split()[1:3] == [b"/sys/fs/cgroup", _CGROUP2_MAGIC] for line in mounts)
 
 
+def has_controller(name: str) -> bool:
+    """Whether cgroups of the hierarchy that containers are put into have a controller, by its name in version 1."""
+    if not _cgroup_v2():
+        return os.path.isdir(f"/sys/fs/cgroup/{name}")
+    try:
+        with open("/sys/fs/cgroup/cgroup.controllers") as file:
+            return {"blkio": "io"}.get(name, name) in file.read().split()
+    except OSError:
+        return False
+
+
+def cgroup_mode() -> str:
+    """``v2``, ``v1``, or ``hybrid``: version 1's controllers beside a hierarchy of version 2 that has none of them."""
+    if _cgroup_v2():
+        return "v2"
+    return "hybrid" if os.path.ismount("/sys/fs/cgroup/unified") else "v1"
+
+
+def has_old_memory() -> bool:
+    """Whether the memory controller is version 1's, which alone has a swappiness and lets a cgroup wait for memory."""
+    return not _cgroup_v2() and has_controller("memory")
+
+
 def weighs_io() -> bool:
     """Whether the kernel shares the disk's time between containers by weight."""
-    return _cgroup_v2() or any(
-        os.path.exists(f"/sys/fs/cgroup/blkio/blkio.{name}") for name in ("weight", "bfq.weight")
-    )
+    return _weighs(("weight", "bfq.weight"))
 
 
 def weighs_devices() -> bool:
     """Whether it has weights for single devices."""
-    return _cgroup_v2() or any(
-        os.path.exists(f"/sys/fs/cgroup/blkio/blkio.{name}")
-        for name in ("weight_device", "bfq.weight_device")
-    )
+    return _weighs(("weight_device", "bfq.weight_device"))
+
+
+def _weighs(files: tuple[str, ...]) -> bool:
+    if _cgroup_v2():
+        return has_controller("blkio")
+    return any(os.path.exists(f"/sys/fs/cgroup/blkio/blkio.{name}") for name in files)
 
 
 def limits_realtime() -> bool:

@@ -88,6 +88,7 @@ class Runtime:
     hidden: str = (
         ""  # a mount of the host's that it must not see: every call gets a mount namespace of its own
     )
+    why: str = ""  # this one: what stopped those that were tried before it
 
     def command(self, *arguments: str) -> list[str]:
         """The argv of one call, for whom nothing but words can be handed to."""

@@ -17,13 +17,14 @@ from boxwright.files.found import boot_id, recall, remember
 from boxwright.files.places import Places
 from boxwright.runtime.oci import ExecutableMissing, Runtime
 from boxwright.runtime.process import ProgramMissing, find_program, run
+from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 _CANDIDATES = ("crun", "runc")  # crun starts a container in half the time
-_MEANING = 2  # of the memory's fields: what another version of Boxwright remembers is not ours
+_MEANING = 3  # of the memory's fields: what another version of Boxwright remembers is not ours
 
 
 class NoRuntime(Unsupported):
@@ -44,7 +45,15 @@ def find_runtime(state: Path, *, wanted: str = "", cache: Path | None = None) ->
             programs.append((Path(name).name, find_program(name)))
         except ProgramMissing as error:
             stopped.append(str(error))
-    key = [_MEANING, boot_id(), os.geteuid(), *(f"{program}:{_stamp(program)}" for _, program in programs)]
+    # A container may have cgroups of its own mounted, of another version than the host's.
+    cgroups = os.stat("/sys/fs/cgroup").st_dev if os.path.isdir("/sys/fs/cgroup") else 0
+    key = [
+        _MEANING,
+        boot_id(),
+        os.geteuid(),
+        cgroups,
+        *(f"{program}:{_stamp(program)}" for _, program in programs),
+    ]
     known = recall(remembered, key)
     if known is not None:
         return Runtime(
@@ -53,6 +62,7 @@ def find_runtime(state: Path, *, wanted: str = "", cache: Path | None = None) ->
             version=known["version"],
             root=state / known["name"],
             hidden=known["hidden"],
+            why=known["why"],
         )
     for name, program in programs:
         for hidden in ("", *_hybrid()):
@@ -61,8 +71,9 @@ def find_runtime(state: Path, *, wanted: str = "", cache: Path | None = None) ->
             )
             reason = try_runtime(runtime, state)
             if not reason:
+                runtime = replace(runtime, why="; ".join(stopped))
                 found = {"name": name, "program": program, "version": runtime.version, "hidden": hidden}
-                remember(remembered, key, found)
+                remember(remembered, key, {**found, "why": runtime.why})
                 return runtime
             stopped.append(reason)
     raise NoRuntime(
@@ -116,9 +127,14 @@ def _trial() -> dict[str, Any]:
         "process": {"user": {"uid": 0, "gid": 0}, "args": ["/boxwright-probe"], "env": [], "cwd": "/"},
         "root": {"path": "rootfs"},
         "mounts": [dict(mount) for mount in MOUNTS],
-        "linux": {"namespaces": [{"type": kind} for kind in ("mount", "network", "uts", "pid", "ipc")]},
+        "linux": {
+            "namespaces": [{"type": kind} for kind in ("mount", "network", "uts", "pid", "ipc")],
+            # In version 2 these are a program for the kernel, which not every runtime can load everywhere.
+            "resources": {"devices": [{"allow": False, "access": "rwm"}]},
+        },
     }
     if os.geteuid() != 0:
+        del spec["linux"]["resources"]
         spec["linux"]["namespaces"].append({"type": "user"})
         spec["linux"]["uidMappings"] = [{"containerID": 0, "hostID": os.geteuid(), "size": 1}]
         spec["linux"]["gidMappings"] = [{"containerID": 0, "hostID": os.getegid(), "size": 1}]

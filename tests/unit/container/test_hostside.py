@@ -50,7 +50,7 @@ def test_what_is_no_device(tmp_path: Path, name: str, reason: str) -> None:
 
 def test_processors_that_the_host_has() -> None:
     many = len(os.sched_getaffinity(0))
-    hostside.check_cpus(Limits(nano_cpus=many * 10**9, cpuset_cpus="0", cpuset_mems="0"))
+    hostside.check_limits(Limits(nano_cpus=many * 10**9, cpuset_cpus="0", cpuset_mems="0"))
     for limits, reason in (
         (Limits(nano_cpus=10**9 * (many + 1)), rf"range of CPUs is from 0.01 to {many}.00"),
         (Limits(nano_cpus=1), "range of CPUs"),
@@ -60,7 +60,7 @@ def test_processors_that_the_host_has() -> None:
         (Limits(cpuset_cpus="0-99999999999"), "Invalid value"),
     ):
         with pytest.raises((ContainerConfigInvalid, LimitInvalid), match=reason):
-            hostside.check_cpus(limits)
+            hostside.check_limits(limits)
 
 
 def test_programs_are_found_or_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,10 +167,10 @@ def test_limits_of_real_time_need_the_kernel(monkeypatch: pytest.MonkeyPatch) ->
 
     limits = Limits(cpu_rt_period=1000, cpu_rt_runtime=500)
     monkeypatch.setattr("boxwright.runtime.host.limits_realtime", lambda: True)
-    hostside.check_cpus(limits)
+    hostside.check_limits(limits)
     assert resources_of(limits) == {"cpu": {"realtimePeriod": 1000, "realtimeRuntime": 500}}
     monkeypatch.setattr("boxwright.runtime.host.limits_realtime", lambda: False)
     with pytest.raises(ContainerConfigInvalid, match="Your kernel does not support CPU real-time scheduler"):
-        hostside.check_cpus(Limits(cpu_rt_runtime=1))
+        hostside.check_limits(Limits(cpu_rt_runtime=1))
     with pytest.raises(LimitInvalid, match="runtime cannot be higher than cpu real-time period"):
         resources_of(Limits(cpu_rt_period=1, cpu_rt_runtime=2))

@@ -423,7 +423,7 @@ def update_args(p: Parser) -> None:
 
 def update(ctx: Context, args: Namespace) -> int:
     """Change limits and the restart policy."""
-    from boxwright.cli.container.options import discard
+    from boxwright.cli.container.options import say_what_is_ignored, within_reach
     from boxwright.container import options
     from boxwright.container.config import ContainerConfig
     from boxwright.spec.values import replace
@@ -446,12 +446,10 @@ def update(ctx: Context, args: Namespace) -> int:
     if "cpus" in args.given:
         changed["nano_cpus"] = args.cpus
     restart = options.parse_restart(args.restart) if "restart" in args.given else None
-    discard(ctx, args)
-    if not args.blkio_weight:
-        changed.pop("blkio_weight", None)
+    say_what_is_ignored(ctx, args)
 
     def change(config: ContainerConfig) -> ContainerConfig:
-        config = replace(config, limits=replace(config.limits, **changed))
+        config = within_reach(ctx, replace(config, limits=replace(config.limits, **changed)))
         return replace(config, restart=restart) if restart is not None else config
 
     if not args.given - {"containers"}:

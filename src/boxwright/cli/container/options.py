@@ -355,16 +355,7 @@ def _check(ctx: Context, args: Namespace) -> None:
             f'error looking up volume plugin {args.volume_driver}: plugin "{args.volume_driver}" not found',
             hint="the driver is local",
         )
-    if args.blkio_weight_device:
-        from boxwright.runtime.host import weighs_devices
-
-        if not weighs_devices():
-            ctx.warn(
-                "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device "
-                "discarded."
-            )
-            args.blkio_weight_device = []
-    discard(ctx, args)
+    say_what_is_ignored(ctx, args)
     if args.oom_kill_disable and not args.memory:
         ctx.warn(
             "OOM killer is disabled for the container, but no memory limit is set, this can result in the system "
@@ -384,18 +375,25 @@ def _check(ctx: Context, args: Namespace) -> None:
         parse_mac(args.mac_address)
 
 
-def discard(ctx: Context, args: Namespace) -> None:
-    """Take out the limits that this kernel lacks, and say so, as Docker does."""
-    if args.blkio_weight:
-        from boxwright.runtime.host import weighs_io
-
-        if not weighs_io():
-            ctx.warn(
-                "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded."
-            )
-            args.blkio_weight = 0
+def say_what_is_ignored(ctx: Context, args: Namespace) -> None:
+    """Of `run`, `create` and `update`."""
     if args.kernel_memory:
         ctx.warn("--kernel-memory is not supported and is ignored: the kernel has no such limit any more")
+
+
+def within_reach(ctx: Context, config: ContainerConfig) -> ContainerConfig:
+    """Without the limits that this host cannot keep, of which it is told. Raises ContainerConfigInvalid."""
+    from boxwright.container.config import Limits
+
+    if config.limits == Limits():
+        return config
+    from boxwright.container.possible import possible
+    from boxwright.spec.values import replace
+
+    limits, lacking = possible(config.limits)
+    for sentence in lacking:
+        ctx.warn(sentence)
+    return replace(config, limits=limits) if lacking else config
 
 
 def _say_what_is_lowered(ctx: Context, limit: Ulimit) -> None:

@@ -106,12 +106,14 @@ def _detached(ctx: Context, container: Container, session: Session) -> int:
 
 def make(ctx: Context, args: Namespace, config: ContainerConfig) -> Container:
     """Create, pulling the image when that is wanted and needed. Raises NoSuchImage and what `create` raises."""
+    from boxwright.cli.container.options import within_reach
     from boxwright.image.catalog import NoSuchImage
     from boxwright.image.store import PlatformAbsent
     from boxwright.runtime.confinement import without_effect
 
     for sentence in without_effect(config.security_opt):
         ctx.warn(sentence)
+    config = within_reach(ctx, config)
     cidfile = _cidfile(args.cidfile)
     try:
         if config.pull == "always" and not config.rootfs:
