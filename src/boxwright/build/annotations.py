@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 MANIFEST, INDEX = "manifest", "index"
 MANIFEST_DESCRIPTOR, INDEX_DESCRIPTOR = "manifest-descriptor", "index-descriptor"
 _LEVELS = (INDEX, INDEX_DESCRIPTOR, MANIFEST, MANIFEST_DESCRIPTOR)
-_WHERE = re.compile(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?\Z")
-_ATTRIBUTE = re.compile(r"annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)\Z")
+# Texts, which `re` compiles at their first use and keeps: few builds have annotations
+_WHERE = r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?\Z"
+_ATTRIBUTE = r"annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)\Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ def parse_annotations(given: Mapping[str, str]) -> tuple[Annotation, ...]:
         if not colon:
             levels, key = MANIFEST, name
         for word in levels.split(","):
-            match = _WHERE.match(word)
+            match = re.match(_WHERE, word)
             if match is None:
                 raise RequestInvalid(
                     f"invalid annotation type {word!r}, expected type and optional platform in square brackets"
@@ -73,7 +74,7 @@ def index_notes(given: Mapping[str, str]) -> IndexNotes:
 
 def parse_attribute(name: str, value: str) -> Annotation | None:
     """An output's attribute, if it is an annotation. Raises RequestInvalid."""
-    match = _ATTRIBUTE.match(name)
+    match = re.match(_ATTRIBUTE, name)
     return (
         _annotation(level=match[1] or MANIFEST, platform=match[2] or "", key=match[3], value=value)
         if match is not None

@@ -11,7 +11,6 @@ from boxwright.build import epoch
 from boxwright.build.annotations import parse_annotations
 from boxwright.build.attest.asked import attestations
 from boxwright.build.bases import EngineBases, Registries
-from boxwright.build.calls import method_of, unreadable
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange
 from boxwright.build.execution import OpExecution
 from boxwright.build.fields import RequestInvalid
@@ -85,7 +84,7 @@ class Building:
         self.services = services
         self.request = request
         self.cancel = threading.Event()
-        self._method = method_of(request.call)
+        self._method = _method(request)
         self._began = time.monotonic()
         self._out = emit
         self._logs: dict[str, Said] = {}
@@ -198,6 +197,8 @@ class Building:
             if isinstance(error, LocatedDockerfileError):
                 self._filename, self._source = error.filename, redacted_source(error.source)
                 if self._method == "check":
+                    from boxwright.build.calls import unreadable
+
                     return self._result(unreadable(error.filename, error.source, error))
             raise self._located(error) from error
         finally:
@@ -545,6 +546,14 @@ class Building:
             ranges=ranges,
             tail=said.tail(),
         )
+
+
+def _method(request: BuildRequest) -> str:
+    if not request.call:
+        return ""
+    from boxwright.build.calls import method_of
+
+    return method_of(request.call)
 
 
 def _normal(tag: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from boxwright.build.calls import Answer
 from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.errors import BoxwrightError, Cancelled
 from boxwright.spec.platform import Platform, host
@@ -12,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from boxwright.build.calls import Answer
     from boxwright.build.dockerfile.errors import Warning
     from boxwright.build.dockerfile.lint import CheckRequest, CheckResult
     from boxwright.build.inputs import Inputs

@@ -56,7 +56,7 @@ _FACILITIES = (
     *("", "", "", "", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"),
 )
 _TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
-_FIELD = re.compile(r"\{\{-?\s*\.(\w+)\s*-?\}\}")
+_FIELD = r"\{\{-?\s*\.(\w+)\s*-?\}\}"  # a text: most containers have no tag to fill in
 _LOCAL_SIZE, _LOCAL_FILES = "20m", "5"
 
 
@@ -231,13 +231,13 @@ def rendered(template: str, facts: Mapping[str, str]) -> str:
             )
         return facts[match[1]]
 
-    plain = _FIELD.sub("", template)
+    plain = re.sub(_FIELD, "", template)
     if "{{" in plain or "}}" in plain or not plain.isprintable():
         raise LogOptionInvalid(
             f"invalid tag {template!r}",
             hint="fields such as {{.Name}} are filled in; there are no functions in tags",
         )
-    return _FIELD.sub(field, template)
+    return re.sub(_FIELD, field, template)
 
 
 def plan_of(container: Container) -> LogPlan:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import quote
 
 from boxwright.spec.platform import Platform
 from boxwright.spec.reference import Reference
 
-_PLAIN = "-._~:"  # what stands unescaped in a name
+# What stands unescaped in a name
+_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:")
 
 
 def purl(
@@ -20,10 +20,10 @@ def purl(
     qualifiers: Mapping[str, str] | None = None,
 ) -> str:
     """``pkg:kind/namespace/name@version?key=value``; parts that are '' are left out, qualifiers sorted by key."""
-    path = "/".join(quote(part, safe=_PLAIN) for part in [*namespace.split("/"), name] if part)
-    at = "@" + quote(version, safe=_PLAIN) if version else ""
+    path = "/".join(_escaped(part) for part in [*namespace.split("/"), name] if part)
+    at = "@" + _escaped(version) if version else ""
     given = {key: value for key, value in (qualifiers or {}).items() if value}
-    query = "&".join(f"{key}={quote(given[key], safe=_PLAIN)}" for key in sorted(given))
+    query = "&".join(f"{key}={_escaped(given[key])}" for key in sorted(given))
     return f"pkg:{kind}/{path}{at}" + (f"?{query}" if query else "")
 
 
@@ -33,3 +33,8 @@ def image_purl(reference: Reference, platform: Platform | None = None) -> str:
     tag = reference.tag or ("" if reference.digest else "latest")
     qualifiers = {"digest": reference.digest, "platform": str(platform) if platform is not None else ""}
     return purl("docker", name, tag, namespace=namespace, qualifiers=qualifiers)
+
+
+def _escaped(text: str) -> str:
+    """As `urllib.parse.quote` does it, which takes a millisecond to import in each build."""
+    return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in text.encode())

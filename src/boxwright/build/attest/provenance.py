@@ -13,9 +13,7 @@ from boxwright.build.request import BuildRequest
 from boxwright.build.scope import PROXY_NAMES
 from boxwright.errors import Invalid
 from boxwright.spec.digest import Digest
-from boxwright.spec.intoto import SLSA
 from boxwright.spec.platform import Platform, host
-from boxwright.spec.purl import image_purl
 from boxwright.spec.reference import Reference
 from boxwright.spec.times import rfc3339
 from boxwright.spec.urls import public, redacted, redacted_source
@@ -62,6 +60,8 @@ class Facts:
 
 def predicate(wanted: Provenance, facts: Facts) -> tuple[str, dict[str, Any]]:
     """The predicate's type and the predicate."""
+    from boxwright.spec.intoto import SLSA
+
     version_1 = _version_1(wanted, facts)
     return SLSA + wanted.version, version_1 if wanted.version == "v1" else _as_version_02(version_1)
 
@@ -91,6 +91,8 @@ def _material(vertex: Vertex, facts: Facts) -> Material | None:
     if op.reads == "remote" and selection is None:  # the build ended before it was asked for
         return None
     if kind == "image":
+        from boxwright.spec.purl import image_purl
+
         name, _, digest = vertex.base.rpartition("@")
         try:
             found = Digest.parse(digest)

@@ -14,8 +14,9 @@ from boxwright.spec.text import go_bool
 from boxwright.spec.urls import public
 
 _LARGEST = 1 << 20  # bytes of a file of .git that are looked at
-_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
-_SECTION = re.compile(r'\s*\[\s*([A-Za-z0-9.-]+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*\]')
+# Texts, which `re` compiles at their first use and keeps: many contexts are in no repository
+_COMMIT = r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z"
+_SECTION = r'\s*\[\s*([A-Za-z0-9.-]+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*\]'
 
 
 def vcs_of(context: Path, dockerfile: Path | None) -> dict[str, str]:
@@ -38,7 +39,7 @@ def _told(top: Path, context: Path, dockerfile: Path | None) -> dict[str, str]:
     head = _text(git / "HEAD").strip()
     branch = head.removeprefix("ref:").strip() if head.startswith("ref:") else ""
     revision = _revision(git, common, branch) if branch else head
-    if not _COMMIT.match(revision):
+    if not re.match(_COMMIT, revision):
         return {}
     out = {"localdir:context": os.path.relpath(context, top)}
     folder = dockerfile.resolve().parent if dockerfile is not None else context
@@ -68,7 +69,7 @@ def _remote(common: Path, branch: str) -> str:
     values: dict[tuple[str, str, str], str] = {}
     section, name = "", ""
     for line in _text(common / "config").splitlines():
-        if (found := _SECTION.match(line)) is not None:
+        if (found := re.match(_SECTION, line)) is not None:
             section, name = found[1].lower(), found[2] or ""
         else:
             key, equals, value = line.partition("=")

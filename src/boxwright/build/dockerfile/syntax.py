@@ -9,7 +9,7 @@ from boxwright.build.dockerfile.errors import DockerfileError, SourceRange
 from boxwright.errors import Invalid
 from boxwright.spec.reference import Reference
 
-_SLASHES = re.compile(rb"//[ \t]*([A-Za-z][A-Za-z0-9]*)[ \t]*=[ \t]*(.+?)[ \t\r]*\Z")
+_SLASHES = rb"//[ \t]*([A-Za-z][A-Za-z0-9]*)[ \t]*=[ \t]*(.+?)[ \t\r]*\Z"
 _STANDARD = ("docker/dockerfile", "docker/dockerfile-upstream")
 BUILT_IN = "dockerfile.v0"
 
@@ -54,7 +54,7 @@ def detect_syntax(data: bytes) -> tuple[str, SourceRange] | None:
     except DockerfileError:
         return None  # the parser will say what is wrong
     for number, raw in enumerate(lines[skipped:], 1 + skipped):
-        match = _SLASHES.match(raw)
+        match = re.match(_SLASHES, raw) if raw.startswith(b"//") else None
         if match is None:
             break
         if match[1].lower() == b"syntax":
