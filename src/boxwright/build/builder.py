@@ -495,7 +495,9 @@ class Building:
             self.caches.fetch(missing, told, self._bases)
 
     def hold(self, layers: Iterable[DiffID]) -> None:
-        self.hold_content("layer", *layers)
+        kept = tuple(layers)
+        self.hold_content("layer", *kept)
+        self._shared.views.held(kept)
 
     def hold_content(self, kind: str, *refs: object) -> None:
         """Keep blobs or layers for as long as the build goes on."""

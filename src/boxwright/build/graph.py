@@ -32,7 +32,11 @@ _NO_FILES: Mapping[str, str] = {}
 
 def json_digest(value: object) -> str:
     """``sha256:…`` of the canonical JSON of a plain value; mappings are compared whatever their order."""
-    return "sha256:" + hashes.sha256(canonical_json(_sorted(value))).hexdigest()
+    return _digest(_sorted(value))
+
+
+def _digest(value: object) -> str:
+    return "sha256:" + hashes.sha256(canonical_json(value)).hexdigest()
 
 
 def _sorted(value: object) -> object:
@@ -53,11 +57,14 @@ class Tree:
     layers: tuple[DiffID, ...] = ()
     created: str = ""
     bytes: int = 0  # content of the layers that this vertex added
+    _chain: list[str] = field(default_factory=list, init=False, compare=False, repr=False)
 
     @property
     def chain(self) -> str:
         """Names the stack: equal stacks have equal names."""
-        return json_digest([str(layer) for layer in self.layers])
+        if not self._chain:  # asked for several times, and as long as the stack
+            self._chain.append(_digest([str(layer) for layer in self.layers]))
+        return self._chain[0]
 
 
 class Selection:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _SMALL = 1 << 16  # bytes of an index that are not worth a mapping
 _MOST_KEPT = 16 << 20  # bytes of small indexes
+_FEW_NAMES = 32  # in a layer whose names are known without asking it
 
 _OPAQUE = b"overlay.opaque"
 _PREFIXES = {number: prefix for prefix, number in erofs.PREFIXES} | {
@@ -63,6 +64,9 @@ class Inode(NamedTuple):
         return self.rdev == 0 and self.mode & 0o170000 == stat.S_IFCHR
 
 
+Standing = tuple[str, "Any", Inode]  # a name in a layer: the hex of its diff ID, the handle
+
+
 class LayerSource(Protocol):
     """Safe to share between threads. `H` below stands for a handle."""
 
@@ -92,26 +96,54 @@ def _lost(layer: Layer) -> LayerMissing:
 class SharedSources:
     """Layers that several views read, each opened once: a build has a view for every step, of nearly the same layers.
 
-    Only those are kept that hold no descriptor while their contents are not read, up to `_MOST_KEPT` bytes. Safe to
-    share between threads; `close` when no view is in use any more.
+    Only those are kept that hold no descriptor while their contents are not read, up to `_MOST_KEPT` bytes. Of layers
+    of few names it is known which names they have (`standing`), so that a view of many need not ask each of them. Safe
+    to share between threads; `close` when no view is in use any more.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[DiffID, LayerSource] = {}
+        self._kept: dict[str, LayerSource] = {}  # by the hex of their diff IDs
+        self._known: set[str] = set()  # those of few names
+        self._standing: dict[bytes, list[Standing]] = {}
         self._room = _MOST_KEPT
         self._lock = threading.Lock()
 
     def open(self, layer: Layer) -> tuple[LayerSource, bool]:
         """The layer's source, and whether it stays ours: the caller does not close it. Raises LayerMissing."""
+        name = layer.diff_id.hex
+        if (ready := self._kept.get(name)) is not None:
+            return ready, True
         with self._lock:
-            kept = self._kept.get(layer.diff_id)
+            kept = self._kept.get(name)
             if kept is None:
                 kept = open_source(layer)
                 if not isinstance(kept, TarSource) or not kept.small or kept.small > self._room:
                     return kept, False
                 self._room -= kept.small
-                self._kept[layer.diff_id] = kept
+                if kept.inodes <= _FEW_NAMES:
+                    self._note(name, kept)
+                self._kept[name] = kept
             return kept, True
+
+    def _note(self, layer: str, source: TarSource) -> None:
+        todo: list[tuple[bytes, int]] = [(b"", source.root)]
+        while todo:
+            above, directory = todo.pop()
+            for name, handle in source.children(directory).items():
+                path = above + b"/" + name if above else name
+                facts = source.facts(handle)
+                self._standing.setdefault(path, []).append((layer, handle, facts))
+                if facts.is_dir:
+                    todo.append((path, handle))
+        self._known.add(layer)
+
+    def knows(self, layer: DiffID) -> bool:
+        """Whether `standing` tells all names of this layer."""
+        return layer.hex in self._known
+
+    def standing(self, path: bytes) -> list[Standing]:
+        """The layers of few names that were opened and have this path, in no order."""
+        return self._standing.get(path, [])
 
     def close(self) -> None:
         """Free what was opened."""
@@ -119,6 +151,8 @@ class SharedSources:
             for source in self._kept.values():
                 source.close()
             self._kept.clear()
+            self._known.clear()
+            self._standing.clear()
 
 
 class TarSource:
@@ -147,7 +181,7 @@ class TarSource:
                     f"{layer.index_path} is not an index",
                     hint="`boxwright system fsck --repair` makes it again",
                 )
-            self.root = fields[5]
+            self.root, self.inodes = fields[5], fields[6]
             self._starts = [erofs.SLOT.unpack_from(self._map, 1152 + 128 * n)[2] for n in range(fields[15])]
             self._root_facts = self._facts(self.root)
             self._root_children: dict[bytes, int] | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 
 from boxwright.errors import Invalid, NotFound
@@ -37,6 +37,7 @@ _KINDS = {
 }
 _CACHED = 20_000  # directories
 _FEW = 16  # names of a directory that are looked up one by one
+_MANY = 8  # layers of which it is worth knowing beforehand which have a name
 _NO_XATTRS: Final[Mapping[str, bytes]] = {}
 
 
@@ -74,6 +75,8 @@ class LayersView:
         self._sources: list[LayerSource] = []
         self._own: list[LayerSource] = []
         self._names = [layer.diff_id for layer in reversed(layers)]
+        self._shared = shared
+        self._apart: list[int] | None = None  # layers that have to be asked; None: all
         try:
             for layer in reversed(layers):
                 source, kept = shared.open(layer) if shared is not None else (open_source(layer), False)
@@ -105,6 +108,10 @@ class LayersView:
         self._dirs: dict[bytes, _Parts] = {b"": _merging(roots) or [empty]}
         self._listings: dict[bytes, dict[bytes, _Parts]] = {}
         self._asked: dict[bytes, dict[bytes, _Parts | None]] = {}  # names that were looked up one by one
+        if shared is not None and len(layers) > _MANY:
+            self._numbers = {name.hex: number for number, name in enumerate(self._names)}
+            if len(self._numbers) == len(self._names):  # a stack may have a layer twice
+                self._apart = [n for n, name in enumerate(self._names) if not shared.knows(name)]
 
     def close(self) -> None:
         """Free the descriptors; the view and streams from it must not be used any more."""
@@ -268,21 +275,39 @@ class LayersView:
             return asked[name]
         if len(asked) >= _FEW or path in self._listings:
             return self._list(path, parts).get(name)
-        found = asked[name] = self._one(parts, name)
+        many = self._apart is not None and len(parts) > _MANY
+        having = self._having(path, parts, name) if many else self._children(parts, name)
+        found = asked[name] = _meaning(having)
         return found
 
-    def _one(self, parts: _Parts, name: bytes) -> _Parts | None:
-        out: _Parts = []
+    def _children(self, parts: _Parts, name: bytes) -> Iterator[tuple[int, Any, Inode]]:
+        """What a name in a directory is in each layer that has it, uppermost first."""
         for number, handle, _ in parts:
-            if number < 0 or (child := self._sources[number].child(handle, name)) is None:
-                continue
-            facts = self._sources[number].facts(child)
-            if not facts.is_dir:
-                return out or (None if facts.is_whiteout else [(number, child, facts)])
-            out.append((number, child, facts))
-            if facts.opaque:
-                break
-        return out or None
+            if number >= 0 and (child := self._sources[number].child(handle, name)) is not None:
+                yield number, child, self._sources[number].facts(child)
+
+    def _having(self, path: bytes, parts: _Parts, name: bytes) -> _Parts:
+        """`_children`, of a directory of many layers: only those are asked of which it is not known what they have.
+
+        A layer of few names that has the name has the directory, too, and so is one of `parts` unless one above the
+        last of them hides it."""
+        from bisect import bisect_left
+
+        assert self._shared is not None and self._apart is not None
+        lowest, numbers = parts[-1][0], self._numbers
+        having = [
+            (number, handle, facts)
+            for layer, handle, facts in self._shared.standing(path + b"/" + name if path else name)
+            if (number := numbers.get(layer, lowest + 1)) <= lowest
+        ]
+        asked: _Parts = []
+        for number in self._apart:
+            at = bisect_left(parts, number, key=_number)
+            if at < len(parts) and parts[at][0] == number:
+                asked.append(parts[at])
+        having += self._children(asked, name)
+        having.sort(key=_number)
+        return having
 
     def _list(self, path: bytes, parts: _Parts) -> dict[bytes, _Parts]:
         listing = self._listings.get(path)
@@ -356,6 +381,23 @@ class _Position:
 
     def _move(self, path: bytes, parts: _Parts) -> None:
         self.path, self.parts, self._name = path, parts, ""
+
+
+def _number(part: tuple[int, Any, Inode]) -> int:
+    return part[0]
+
+
+def _meaning(having: Iterable[tuple[int, Any, Inode]]) -> _Parts | None:
+    """What a name means, by what it is in each layer that has it, uppermost first."""
+    out: _Parts = []
+    for part in having:
+        facts = part[2]
+        if not facts.is_dir:
+            return out or (None if facts.is_whiteout else [part])
+        out.append(part)
+        if facts.opaque:
+            break
+    return out or None
 
 
 def _merging(parts: _Parts) -> _Parts:

@@ -284,6 +284,65 @@ def test_views_share_what_is_opened(layers: LayerStore, monkeypatch: pytest.Monk
     shared.close()
 
 
+def test_what_is_known_of_many_layers_changes_no_answer(layers: LayerStore) -> None:
+    """Layers of few names between ones that are asked: whatever is put away, covered or closed above or below."""
+    big = [member(f"big/{number:03}") for number in range(2 * source._FEW_NAMES)]
+    few = [
+        [member("etc/group", data=b"1"), member("d/one"), member("gone/b")],
+        [member("d/", D, mode=0o700), member("d/two", data=b"2"), member("big/000", data=b"x")],
+        [member(".wh.d"), member("swap/in")],
+        [member("d/sub/three"), member("d/one", L, linkname="sub/three"), member("big/.wh.001")],
+        [member("d/sub/", D), member("d/sub/.wh..wh..opq"), member("d/sub/four")],
+        [member("swap", data=b"again"), member(".wh.gone")],
+        [member("gone/late"), member("etc/", D, mode=0o711), member("abs", data=b"no link")],
+        [member("d", data=b"a file")],
+        [member("d/after/five"), member("big/", D), member("big/.wh..wh..opq"), member("big/007")],
+        [member("late/by/the/way"), member("d/after/five", H, linkname="late/by/the/way")],
+    ]
+    stacked = stack(layers, BASE, few[0], few[1], big, *few[2:6], TOP, *few[6:])
+    paths = {""}
+    for layer in stacked:
+        with LayersView([layer]) as one:
+            paths |= {node.path for node in one.walk()}
+    paths |= {"d/none", "big/999", "nothing/here", "abs/group", "bin/sh", "up", "loop"}
+    shared = SharedSources()
+    known = 0
+    for top in range(1, len(stacked) + 1):
+        # A layer may be in a stack twice.
+        for below in (stacked[:top], [*stacked[:top], stacked[0]], stacked[len(stacked) - top :]):
+            for path in sorted(paths):
+                with LayersView(below) as asked, LayersView(below, shared) as knowing:
+                    known += knowing._apart is not None
+                    for look in (LayersView.lstat, LayersView.resolve):
+                        if path.startswith("loop") and look is LayersView.resolve:
+                            continue
+                        assert look(knowing, path) == look(asked, path), (top, path)
+                    assert knowing.read("etc/group") == asked.read("etc/group")
+    assert known and not all(shared.knows(layer.diff_id) for layer in stacked)
+    shared.close()
+
+
+def test_of_a_layer_of_few_names_no_name_is_asked(
+    layers: LayerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a step looks up costs as many questions as there are large layers, however many small ones there are."""
+    asked: list[bytes] = []
+
+    class Counted(source.TarSource):
+        def child(self, handle: int, name: bytes) -> int | None:
+            asked.append(name)
+            return super().child(handle, name)
+
+    monkeypatch.setattr(source, "TarSource", Counted)
+    big = [member(f"d/{number:03}") for number in range(2 * source._FEW_NAMES)]
+    below = stack(layers, big, *([member(f"d/f{number}")] for number in range(40)))
+    shared = SharedSources()
+    with LayersView(below, shared) as view:
+        assert view.lstat("d/f7") is not None and view.lstat("d/f99") is None
+    assert asked == [b"d", b"f7", b"f99"]
+    shared.close()
+
+
 def test_contents_that_went_are_told_of(layers: LayerStore) -> None:
     (layer,) = stack(layers, BASE)
     with LayersView([layer]) as view:

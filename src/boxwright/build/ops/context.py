@@ -141,12 +141,12 @@ class StepContext:
         """The merged tree, to be read without mounting it."""
         from boxwright.layer.store import LayerMissing
 
+        views, store = self.shared.views, self.services.layers
         try:
-            layers = self.services.layers.stack(tree.layers)
+            return views.of(tree.layers, store)
         except LayerMissing:
             self.ensure(tree)
-            layers = self.services.layers.stack(tree.layers)
-        return self.shared.views.of(layers)
+            return views.of(tree.layers, store)
 
     def keep(self, publish: Callable[[], Layer]) -> Layer:
         """Publish a layer so that the collector cannot take it before it is held by the build's lease. Its files are
@@ -155,6 +155,7 @@ class StepContext:
         with self.services.store.committing(), self.services.db.synced_later():
             layer = publish()
             self.lease.hold("layer", layer.diff_id)
+        self.shared.views.held([layer.diff_id])
         return layer
 
     def hold_workspace(self, key: str) -> None:
