@@ -1,8 +1,8 @@
 """One process in a container of its own, run to its end in the foreground: a RUN step.
 
 The container's PID namespace ends with its first process, and the kernel ends everything else in it. If *this*
-process dies without a word (kill -9), a shell that waits at the other end of a pipe kills the runtime and the
-container; nothing of a step outlives the build.
+process dies without a word (kill -9), its guard (`runtime.guard`) kills the runtime and the container; nothing of a
+step outlives the build.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import select
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 from boxwright.errors import Cancelled
 from boxwright.runtime import filters
 from boxwright.runtime.adapt import adapt
+from boxwright.runtime.guard import Guard
 from boxwright.runtime.oci import FirstWords, Running, Runtime
-from boxwright.runtime.process import DEVNULL, PIPE, Process, ProgramMissing, Stdio, spawn
+from boxwright.runtime.process import DEVNULL, Stdio
 from boxwright.spec.values import dataclass
 
 TYPE_CHECKING = False
@@ -32,25 +34,6 @@ Output = Callable[[int, bytes], None]  # (1 stdout or 2 stderr, bytes)
 _CHUNK = 1 << 16
 _TICK = 0.05  # how long a cancelled step may go on
 _PREFIX = "step-"
-# Waits for this process's word; without it, this process was killed, and so is the step. What a runtime that was killed
-# in the middle has begun is unknown to the runtime: what runs in the step's cgroups ends, and they are removed.
-_GUARD = """
-read -r _ && exit
-kill -9 "$0"
-"$@"
-for identity; do :; done
-set -- /sys/fs/cgroup/"$identity" /sys/fs/cgroup/*/"$identity"
-for round in 1 2 3 4 5 6 7 8 9 10; do
-    left=
-    for group; do
-        [ -d "$group" ] || continue
-        for pid in $(cat "$group/cgroup.procs"); do kill -9 "$pid"; done
-        rmdir "$group" || left=1
-    done
-    [ "$left" ] || exit
-    sleep 0.1
-done
-"""
 
 
 class StepCancelled(Cancelled):
@@ -65,12 +48,14 @@ def run_step(
     output: Output,
     stdin: int | None = None,
     cancel: threading.Event | None = None,
+    guard: Guard | None = None,
 ) -> int:
     """Run an OCI config to its end; returns the exit code of its process.
 
     The bundle is made under `bundle_root` (only config.json; the spec's root path should be absolute). `output` is
-    called from this thread, as bytes arrive. Raises ExecutableMissing, ExecutableRefused or RuntimeFailed when the
-    process could not be started, StepCancelled once `cancel` is set.
+    called from this thread, as bytes arrive. `guard` is the runtime's, for several steps; None: this one
+    has its own. Raises ExecutableMissing, ExecutableRefused or RuntimeFailed when the process could not be started,
+    StepCancelled once `cancel` is set.
     """
     identity = f"{_PREFIX}{os.getpid()}-{_start_time(os.getpid())}-{os.urandom(6).hex()}"
     bundle = bundle_root / identity
@@ -85,7 +70,14 @@ def run_step(
             program=str(spec["process"]["args"][0]),
             keep=keep,
         )
-        return _run(step, output, stdin=DEVNULL if stdin is None else stdin, cancel=cancel)
+        with nullcontext(guard) if guard is not None else Guard(runtime) as own:
+            return _run(
+                step=step,
+                output=output,
+                stdin=DEVNULL if stdin is None else stdin,
+                cancel=cancel,
+                guard=own,
+            )
     finally:
         (bundle / "config.json").unlink(missing_ok=True)
         bundle.rmdir()
@@ -102,7 +94,7 @@ class _Step:
     keep: str
 
 
-def _run(step: _Step, output: Output, *, stdin: int, cancel: threading.Event | None) -> int:
+def _run(step: _Step, output: Output, *, stdin: int, cancel: threading.Event | None, guard: Guard) -> int:
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
     try:
@@ -115,8 +107,7 @@ def _run(step: _Step, output: Output, *, stdin: int, cancel: threading.Event | N
     finally:
         os.close(out_write)
         os.close(err_write)
-    guard = _guard(step.runtime, running.process.pid, step.identity)
-    ended = False
+    told, ended = guard.begun(step.identity, running.process.pid), False
     try:
         _relay(
             running=running,
@@ -133,25 +124,11 @@ def _run(step: _Step, output: Output, *, stdin: int, cancel: threading.Event | N
             _kill(step.runtime, running, step.identity)
         os.close(out_read)
         os.close(err_read)
-        if guard is not None:
-            os.write(guard.stdin, b"\n")
-            guard.wait()
-            guard.close()
+        guard.ended(told)
     error = running.error()
     if error is not None:
         raise error
     return code
-
-
-def _guard(runtime: Runtime, pid: int, identity: str) -> Process | None:
-    try:
-        return spawn(
-            ["/bin/sh", "-c", _GUARD, str(pid), *runtime.command("delete", "--force", identity)],
-            stdio=Stdio(stdin=PIPE),
-            new_session=True,
-        )
-    except ProgramMissing:
-        return None
 
 
 def _relay(

@@ -123,8 +123,14 @@ def _run(step: Step, spec: dict[str, Any]) -> int:
         step.ctx.log(stream, data)
 
     try:
+        runtime = step.ctx.services.runtime
         code = run_step(
-            step.ctx.services.runtime, step.files / "bundle", spec, output=output, cancel=step.ctx.cancel
+            runtime,
+            step.files / "bundle",
+            spec,
+            output=output,
+            cancel=step.ctx.cancel,
+            guard=step.ctx.shared.guard(runtime),
         )
     except ExecutableMissing as error:
         with Root.at(step.rootfs) as root:
