@@ -102,6 +102,9 @@ def test_published_ports(root: Root) -> None:
         root.out("run", "--rm", IMAGE, "wget", "-qO-", f"http://{gateway}:{ports['0.0.0.0']}/motd") == "hello"
     )
     refused = root.run("run", "--rm", "-p", f"{ports['0.0.0.0']}:80", IMAGE, "true", check=125)
+    assert (
+        "Error: failed to set up container networking: driver failed programming external" in refused.stderr
+    )
     assert "port is already allocated" in refused.stderr
     root.run("rm", "-f", "web")
     eventually(lambda: f"boxwright:{identity}" not in rules())

@@ -48,6 +48,7 @@ def test_output_streams_and_exit_code(root: Root) -> None:
         (("--network", "container:nosuch", IMAGE, "true"), 125, "No such container: nosuch"),
         (("--network", "nosuch", IMAGE, "true"), 125, "network nosuch not found"),
         (("--cap-add", "NOPE", IMAGE, "true"), 125, "unknown capability"),
+        (("--hostname", os.fsdecode(b"a\xff"), IMAGE, "true"), 125, "'a\\udcff' is not valid UTF-8"),
         (
             ("--mount", "type=bind,source=/no/such/path,target=/x", IMAGE, "true"),
             125,
@@ -298,6 +299,18 @@ def test_exec(root: Root) -> None:
     assert root.out("exec", "-i", "ce", "cat", input="typed") == "typed"
     assert "executable file not found" in root.run("exec", "ce", "nosuch", check=127).stderr
     assert "permission denied" in root.run("exec", "ce", "/etc/motd", check=126).stderr
+    for words in (
+        ["nosuch"],
+        ["/etc/motd"],
+        ["-w", "/nosuch", "true"],
+    ):  # 1, as Docker: nothing was waited for
+        options = words[:2] if len(words) > 1 else []
+        root.run("exec", "-d", *options, "ce", words[-1], check=1)
+    for detached in ([], ["-d"]):
+        assert (
+            "unable to find user nosuch"
+            in root.run("exec", *detached, "-u", "nosuch", "ce", "true", check=1).stderr
+        )
     root.run("exec", "-d", "ce", "sh", "-c", "echo done > /tmp/mark")
     eventually(lambda: root.run("exec", "ce", "cat", "/tmp/mark", check=None).stdout == "done\n")
     root.run("stop", "-t", "0", "ce")

@@ -14,7 +14,7 @@ from boxwright.container.options import merge_env
 from boxwright.container.records import Container, WrongState, runtime_of, tell
 from boxwright.container.session import Session
 from boxwright.container.supervisor.telling import shown
-from boxwright.errors import BoxwrightError, Invalid, Unsupported
+from boxwright.errors import BoxwrightError, Unsupported
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import resolve_user
 from boxwright.runtime.confinement import confine
@@ -77,11 +77,8 @@ def process(
             else f"Container {container.id} is restarting, wait until the container is running"
         )
     own, merged, here = container.config, container.merged, host()
-    try:
-        with Root.at(f"/proc/{state.pid}/root") as root:
-            user = resolve_user(root, config.user or str(merged.get("User") or ""), own.group_add)
-    except Invalid as error:
-        raise ExecFailed(str(error), hint=error.hint) from error
+    with Root.at(f"/proc/{state.pid}/root") as root:
+        user = resolve_user(root, config.user or str(merged.get("User") or ""), own.group_add)
     base = [
         f"PATH={rs.DEFAULT_PATH}",
         f"HOSTNAME={container.record['hostname']}",

@@ -365,12 +365,17 @@ class Launcher:
             return {**spaces, "network": None}, None, []
         if mode.startswith("container:"):
             return {**spaces, "network": f"/proc/{self._other(mode)}/ns/net"}, None, []
-        joined = () if mode == "none" else self._endpoints()
+        try:
+            joined = () if mode == "none" else self._endpoints()
+            ports = endpoints.bound(self._container, joined, containers=self._find(None), held=self._reserved)
+        except BoxwrightError as error:
+            error.args = (f"failed to set up container networking: {error}",)
+            raise
         plan = NetworkPlan(
             id=self._container.id,
             lock=str(Places(self._services.root).network_lock),
             endpoints=joined,
-            ports=endpoints.bound(self._container, joined, containers=self._find(None), held=self._reserved),
+            ports=ports,
             name_server=name_server(self._services) if any(e.names for e in joined) else None,
         )
         names = files.host_names(self._container.record["hostname"], config.domainname)

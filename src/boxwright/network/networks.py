@@ -456,7 +456,7 @@ class Networks:
             taken = {address for address, _ in rows} | {pool.gateway for pool in pools}
             if asked in taken:
                 raise AddressTaken("Address already in use", hint=f"{asked} on network {network.name}")
-            address = asked or _lowest(pools, taken)
+            address = asked or _lowest(network, pools, taken)
             if own:
                 sql.execute("DELETE FROM addresses WHERE network = ? AND address = ?", (network.name, own))
             sql.execute("INSERT INTO addresses VALUES (?, ?, ?)", (network.name, address, container))
@@ -566,13 +566,13 @@ def _wanted(text: str, pools: Sequence[Pool]) -> object:
     return address_in(text, ipaddress.ip_network(pools[-1].subnet), "address")
 
 
-def _lowest(pools: Sequence[Pool], taken: set[str]) -> str:
-    for pool in pools[:-1]:
+def _lowest(network: Network, pools: Sequence[Pool], taken: set[str]) -> str:
+    for pool in pools:
         try:
             return lowest(pool, taken)
-        except AddressesExhausted:
-            continue
-    return lowest(pools[-1], taken)
+        except AddressesExhausted as error:
+            last = error
+    raise AddressesExhausted(f"{last}: {network.name} ({network.id})", hint=last.hint)
 
 
 def _network(name: str, identity: str, record: str) -> Network:

@@ -107,7 +107,8 @@ def test_addresses(networks: Networks) -> None:
     with pytest.raises(NetworkInvalid, match="not in subnet"):
         networks.allocate(net, "cx", "10.9.9.1")
     assert [networks.allocate(net, f"d{n}") for n in range(2)] == ["10.9.8.4", "10.9.8.5"]
-    with pytest.raises(AddressesExhausted):
+    whole = rf"no available IPv4 addresses on this network's address pools: {net.name} \({net.id}\)"
+    with pytest.raises(AddressesExhausted, match=whole):
         networks.allocate(net, "full")
     networks.release("c0")
     assert networks.allocate(net, "full") == "10.9.8.2"

@@ -178,10 +178,15 @@ def exec_(ctx: Context, args: Namespace) -> int:
 def _exec(ctx: Context, container: Container, config: ExecConfig, args: Namespace) -> int:
     from boxwright.container import execs
     from boxwright.container.options import OptionInvalid
+    from boxwright.errors import BoxwrightError
     from boxwright.runtime.tty import write_all
 
     if args.detach:
-        execs.run_detached(ctx.engine.services, container, config._replace(tty=False))
+        try:
+            execs.run_detached(ctx.engine.services, container, config._replace(tty=False))
+        except BoxwrightError as error:
+            error.exit_code = 1  # no program's code is waited for that it could be taken for
+            raise
         return 0
     if args.tty and args.interactive and not ctx.stdin_is_tty:
         raise OptionInvalid("the input device is not a TTY", hint="leave -t out, or -i")
