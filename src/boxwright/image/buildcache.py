@@ -12,12 +12,18 @@ from boxwright.files import locks
 from boxwright.files.locks import Lock
 from boxwright.files.places import Places
 from boxwright.files.trees import set_aside
-from boxwright.image.filters import Filters, check_names, flag, moment
+from boxwright.image.filters import FilterInvalid, Filters, check_names, flag, moment
 from boxwright.image.steps import StepCache
 from boxwright.spec.values import dataclass
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
+
 MOUNT = "exec.cachemount"  # the kind of a cache mount: BuildKit's word
-_FILTERS = ("until", "unused-for", "id", "type", "inuse", "private", "shared", "description")
+_TEXTS = ("id", "type", "description")
+_FLAGS = ("inuse", "shared", "private", "mutable", "immutable")
+_FILTERS = ("until", "unused-for", *(name + sign for name in _TEXTS for sign in ("", "!", "~")), *_FLAGS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,31 +122,71 @@ class BuildCache:
 
 
 def matcher(filters: Filters) -> Callable[[CacheEntry], bool]:
-    """The ``--filter`` of `builder prune` and `buildx du`: until and unused-for (last used before), id, type, inuse,
-    shared, private, description (a part of it). Values of one are alternatives. Raises FilterInvalid."""
+    """The ``--filter`` of `builder prune` and `buildx du`: until and unused-for (last used before), inuse, shared,
+    private, mutable, immutable; and id, type, description (a part of it), each also with ``!=``, or ``~=`` and a
+    regular expression. Values of one are alternatives, and none of those of a ``!=`` may hold. Raises FilterInvalid."""
     check_names(filters, _FILTERS)
     end = min(
         (moment(text) for key in ("until", "unused-for") for text in filters.get(key, ())), default=None
     )
-    ids, types, words = (filters.get(name, ()) for name in ("id", "type", "description"))
-    inuse, shared, private = (flag(filters, name) for name in ("inuse", "shared", "private"))
+    texts = [_text_matcher(filters, name) for name in _TEXTS]
+    flags = {name: wanted for name in _FLAGS if (wanted := flag(filters, name)) is not None}
 
     def matches(entry: CacheEntry) -> bool:
         return (
             (end is None or entry.last_used < end)
-            and (
-                not ids
-                or any(entry.key.removeprefix("sha256:").startswith(i.removeprefix("sha256:")) for i in ids)
-            )
-            and (not types or any(_is(entry.kind, t) for t in types))
-            and (not words or any(word in entry.name for word in words))
-            and all(
-                wanted is None or entry.in_use is wanted
-                for wanted in (inuse, shared, None if private is None else not private)
-            )
+            and all(text(entry) for text in texts)
+            and all(_flagged(entry, name) is wanted for name, wanted in flags.items())
         )
 
     return matches
+
+
+def _text_matcher(filters: Filters, name: str) -> Callable[[CacheEntry], bool]:
+    """What ``name=``, ``name!=`` and ``name~=`` say. Raises FilterInvalid."""
+    meant, not_meant = filters.get(name, ()), filters.get(name + "!", ())
+    patterns = [_expression(name, text) for text in filters.get(name + "~", ())]
+
+    def matches(entry: CacheEntry) -> bool:
+        return (
+            (not meant or any(_equals(entry, name, text) for text in meant))
+            and not any(_equals(entry, name, text) for text in not_meant)
+            and (not patterns or any(one.search(text) for one in patterns for text in _shown(entry, name)))
+        )
+
+    return matches
+
+
+def _expression(name: str, text: str) -> re.Pattern[str]:
+    import re
+
+    try:
+        return re.compile(text)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise FilterInvalid(
+            f"invalid filter '{name}~={text}'", hint=f"it is a regular expression: {error}"
+        ) from error
+
+
+def _shown(entry: CacheEntry, name: str) -> tuple[str, ...]:
+    """What an expression is searched in: also BuildKit's word for a kind of ours."""
+    if name == "id":
+        return (entry.key,)
+    if name == "description":
+        return (entry.name,)
+    return (entry.kind,) if entry.kind == MOUNT else (entry.kind, "regular")
+
+
+def _equals(entry: CacheEntry, name: str, text: str) -> bool:
+    if name == "id":
+        return entry.key.removeprefix("sha256:").startswith(text.removeprefix("sha256:"))
+    return text in entry.name if name == "description" else _is(entry.kind, text)
+
+
+def _flagged(entry: CacheEntry, name: str) -> bool:
+    mutable = entry.path is not None  # a cache mount
+    answers = {"private": not entry.in_use, "mutable": mutable, "immutable": not mutable}
+    return answers.get(name, entry.in_use)
 
 
 def _is(kind: str, wanted: str) -> bool:

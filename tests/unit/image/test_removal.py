@@ -268,6 +268,35 @@ def test_builder_prune_takes_what_its_filters_say(eng: Engine) -> None:
     assert keys(eng.builds.prune(filters={"type": ["regular"]})) == ("step",)
 
 
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ({"type!": ["exec.cachemount"]}, ["step"]),
+        ({"type!": ["regular", "exec.cachemount"]}, []),
+        ({"type~": ["^exec[.]"]}, ["aa"]),
+        ({"type~": ["^regular$"]}, ["step"]),
+        ({"id!": ["a"]}, ["step"]),
+        ({"id~": ["^s.ep$", "nothing"]}, ["step"]),
+        ({"description~": ["cache$"]}, ["aa"]),
+        ({"description!": ["mount"]}, ["step"]),
+        ({"mutable": ["true"]}, ["aa"]),
+        ({"mutable": ["false"]}, ["step"]),
+        ({"immutable": ["1"]}, ["step"]),
+        ({"immutable": ["true"], "mutable": ["true"]}, []),
+    ],
+)
+def test_filters_of_the_build_cache(eng: Engine, filters: dict[str, list[str]], found: list[str]) -> None:
+    """BuildKit's words and operators: ``=``, ``!=``, ``~=``."""
+    imported(eng, "app", "1")
+    cache_mount(eng, "aa")
+    add_step(eng, "step", layer_of(eng, "app"))
+    eng.images.remove("app")
+    assert [usage.entry.key for usage in eng.builds.cache(filters=filters)] == found
+    assert sorted(keys(eng.builds.prune(filters=filters))) == found
+    with pytest.raises(Invalid, match="description~=\\("):
+        eng.builds.cache(filters={"description~": ["("]})
+
+
 def test_a_record_goes_with_the_rows_that_lead_to_it(eng: Engine) -> None:
     add_step(eng, "step", "", used=1000.0)
     with eng.services.db.write() as sql:
