@@ -7,7 +7,7 @@ from itertools import takewhile
 
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.errors import DockerfileError
-from boxwright.build.dockerfile.heredoc import run_command
+from boxwright.build.dockerfile.heredoc import is_heredoc, run_command
 from boxwright.build.dockerfile.paths import clean_path, normalize_workdir
 from boxwright.build.graph import Vertex
 from boxwright.build.ops.copy import CopyOp, CopyPart
@@ -79,7 +79,7 @@ def shown_text(step: ins.Instruction) -> str:
     word, _, rest = text.partition(" ")
     text = f"{word.upper()} {rest.strip()}".strip() if word else step.name
     heredocs = getattr(step, "heredocs", ())
-    if heredocs and "\n" not in text:
+    if isinstance(step, ins.Run) and heredocs and is_heredoc(step.args[0]):
         lines = heredocs[0].text.strip().split("\n")
         text += f" ({lines[0]}{'...' if len(lines) > 1 else ''})"
     return " ".join(text.split("\n")[:1]) if "\n" in text else text

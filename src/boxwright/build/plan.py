@@ -14,7 +14,7 @@ from boxwright.build import lower
 from boxwright.build.dockerfile import instructions as ins
 from boxwright.build.dockerfile.construct import parse_instruction, stages_of
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange, Warning
-from boxwright.build.dockerfile.expand import Expansions, expand
+from boxwright.build.dockerfile.expand import Expansions, expand, shown
 from boxwright.build.dockerfile.lint import check_base_platform, sources_of
 from boxwright.build.dockerfile.parse import Dockerfile
 from boxwright.build.dockerfile.substitute import expand_from, expand_instruction
@@ -23,11 +23,11 @@ from boxwright.build.graph import Graph, Tree, Vertex
 from boxwright.build.ops.copy import CopyOp, CopyPart
 from boxwright.build.ops.source import ImageOp, ScratchOp
 from boxwright.build.planning import Base, Bases, PlanOptions, pinned
-from boxwright.build.scope import EPOCH, arg_value, platform_args
+from boxwright.build.scope import EPOCH, PROXY_NAMES, arg_value, platform_args
 from boxwright.build.stage import Draft, StageState
 from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized, Unavailable
 from boxwright.spec.config import HistoryEntry, ImageConfig
-from boxwright.spec.platform import Platform, host
+from boxwright.spec.platform import Platform, PlatformInvalid, host
 from boxwright.spec.text import go_quote, whole_number
 from boxwright.spec.values import dataclass, replace
 
@@ -375,8 +375,8 @@ class Planner:
         """``[build 2/5] RUN make``; counts the step."""
         state.position += 1
         width = int(1 + math.log10(state.total)) if state.total else 1
-        words = [str(state.platform)] if self.options.show_platform else []
-        words += [state.name] if state.name else []
+        words = [f"{state.platform}{_made_for(state)}"] if self.options.show_platform else []
+        words += [state.name] if state.name and len(self.stages) > 1 else []
         return f"[{' '.join([*words, f'{state.position:{width}d}/{state.total}'])}] {text}"
 
     def add_step(
@@ -388,7 +388,7 @@ class Planner:
             op,
             [state.tree, *inputs],
             fresh=self.is_fresh(state),
-            name=self._numbered(state, text),
+            name=self._numbered(state, self._with_values(state, step, text)),
             text=text,
             position=state.position,
             location=step.location,
@@ -396,6 +396,14 @@ class Planner:
         )
         state.tree = vertex
         return vertex
+
+    def _with_values(self, state: StageState, step: ins.Instruction, text: str) -> str:
+        """The text of a step with the variables in force, but for secrets and proxies."""
+        if isinstance(step, ins.Workdir):
+            return text  # has them already
+        mounts = step.mounts if isinstance(step, ins.Run) else ()
+        hidden, lookup = {*PROXY_NAMES, *(mount.env for mount in mounts)}, state.scope.lookup
+        return shown(text, lambda name: None if name in hidden else lookup(name), self.dockerfile.escape)
 
     def is_fresh(self, state: StageState) -> bool:
         """Whether the stage's steps ignore their records."""
@@ -431,6 +439,26 @@ class Planner:
             state.scope.set_arg(arg.key, value)
             settled.append(ins.ArgValue(arg.key, value))
         state.note(replace(step, args=tuple(settled)))
+
+
+def _made_for(state: StageState) -> str:
+    """``->arm64`` where a stage says (by its ARGs) that it makes things for another platform than its own."""
+    own, lookup = state.platform, state.scope.lookup
+    text = lookup("TARGETPLATFORM") or ""
+    if not text and (lookup("TARGETOS") or lookup("TARGETARCH")):
+        words = (
+            lookup("TARGETOS") or own.os,
+            lookup("TARGETARCH") or own.architecture,
+            lookup("TARGETVARIANT"),
+        )
+        text = "/".join(filter(None, words))
+    try:
+        other = Platform.parse(text) if text else own
+    except PlatformInvalid:  # what a build argument of this name says
+        return ""
+    if other.os != own.os:
+        return f"->{other}"
+    return f"->{str(other).partition('/')[2]}" if other.architecture != own.architecture else ""
 
 
 def _makes_layer(steps: Iterable[ins.Instruction]) -> int:

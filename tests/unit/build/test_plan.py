@@ -82,6 +82,66 @@ def test_names_and_counts() -> None:
     assert names(plan("FROM scratch\nCOPY a b\n", show_platform=True)) == ["[linux/amd64 1/1] COPY a b"]
 
 
+def test_names_have_the_values_of_variables() -> None:
+    """As buildx 0.29 shows the same file, but for quotes and escapes, which stay."""
+    text = """\
+FROM a AS only
+ARG V=dflt
+ARG D=/d
+ENV E="a b" LINES="x\ty" LONG=%s
+WORKDIR $D/$V
+WORKDIR /a\\$V
+COPY o $V/${E}
+ADD --chown=1:2 o $D/p
+RUN echo $V "$E" '$E' $NOT ${V:-x} ${NOT:-y} \\$V
+RUN ["echo","$V"]
+RUN <<EOF
+echo $V
+EOF
+RUN <<EOF cat > /x$V
+$E
+EOF
+COPY <<EOF /h$V
+hello $V
+EOF
+RUN echo $LINES $LONG ${V^^} $(( 1 + 2 )) $V
+RUN --mount=type=secret,id=x,env=V echo $V $D
+ARG https_proxy=http://u:p@there
+RUN echo $https_proxy
+""" % ("l" * 300)
+    assert [name.partition("] ")[2] for name in names(plan(text))[1:]] == [
+        "WORKDIR /d/dflt",
+        "WORKDIR /a$V",
+        "COPY o dflt/a b",
+        "ADD --chown=1:2 o /d/p",
+        "RUN echo dflt \"a b\" '$E' $NOT dflt ${NOT:-y} \\$V",
+        'RUN ["echo","dflt"]',
+        "RUN <<EOF (echo dflt)",
+        "RUN <<EOF cat > /xdflt",
+        "COPY <<EOF /hdflt",
+        "RUN echo $LINES $LONG ${V^^} $(( 1 + 2 )) $V",
+        "RUN --mount=type=secret,id=x,env=V echo $V /d",
+        "RUN echo $https_proxy",
+    ]
+    assert names(plan(text))[1].startswith("[ 2/13] "), "one stage needs no name"
+
+
+@pytest.mark.parametrize(
+    ("args", "target", "shown"),
+    [
+        ("", "linux/arm64", "linux/amd64"),
+        ("TARGETARCH", "linux/amd64", "linux/amd64"),
+        ("TARGETARCH", "linux/arm64", "linux/amd64->arm64"),
+        ("TARGETOS TARGETARCH TARGETVARIANT", "linux/arm/v6", "linux/amd64->arm/v6"),
+        ("TARGETPLATFORM", "windows/amd64", "linux/amd64->windows/amd64"),
+    ],
+)
+def test_names_tell_what_a_stage_compiles_for(args: str, target: str, shown: str) -> None:
+    text = f"FROM --platform=linux/amd64 a AS build\nARG {args or 'x'}\nRUN x\nFROM scratch\nCOPY --from=build / /\n"
+    made = plan(text, platform=Platform.parse(target), show_platform=True)
+    assert names(made)[1] == f"[{shown} build 2/2] RUN x"
+
+
 def test_only_what_the_target_needs() -> None:
     text = "FROM unused AS a\nFROM used AS b\nFROM also AS c\nFROM b\nCOPY --from=2 x y\n"
     bases = Bases()

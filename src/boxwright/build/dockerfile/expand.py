@@ -71,6 +71,24 @@ def expand(
     )
 
 
+_SHOWN = 256  # characters of a value that a name is worth
+
+
+def shown(text: str, lookup: Lookup, escape: str = "\\") -> str:
+    """The text of an instruction with its variables, for people: quotes and escapes stay, and so does a variable that
+    is not set, whose value is long, or is more than letters on one line."""
+
+    def brief(name: str) -> str | None:
+        value = lookup(name)
+        return value if value is not None and len(value) <= _SHOWN and value.isprintable() else None
+
+    scan = _Scan(text, Expansions().of(brief), escape, quotes="keep", keep_unset=True)
+    try:
+        return scan.until("", True, None)
+    except _Failure:  # it is the shell's, which has other forms
+        return text
+
+
 def process_words(
     text: str,
     lookup: Lookup,
