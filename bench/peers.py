@@ -24,7 +24,7 @@ def registry_config(storage: Path, port: int) -> str:
 
 
 def free_port() -> int:
-    """A loopback port that nobody uses now."""
+    """A loopback port that no process uses now."""
     import socket
 
     with socket.socket() as probe:

@@ -118,7 +118,7 @@ def _layers(folder: Path, files: int, middle: float) -> None:
 
 
 def push(setup: Setup) -> Iterator[Row]:
-    """`push` of a layer that nobody has compressed or seen before."""
+    """`push` of a layer that neither side has compressed or seen before."""
     registry = _registry(setup)
     tar = setup.work / "fresh.tar"
     count = iter(range(10_000))
@@ -142,7 +142,7 @@ def push(setup: Setup) -> Iterator[Row]:
 
 
 def registry_copy(setup: Setup) -> Iterator[Row]:
-    """`copy` inside a registry of what is there already, and of what is not."""
+    """`copy` inside a registry of blobs that it has already, and of blobs that it has not."""
     registry = _registry(setup)
     source, target = f"{registry}/bench/copied:1", f"{registry}/bench/copied-on:1"
     setup.run("import", str(inputs.debian()), source)

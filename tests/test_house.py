@@ -762,7 +762,7 @@ def every_error() -> tuple[type[BoxwrightError], ...]:
     return tuple(sorted(known, key=lambda e: (e.__module__, e.__name__)))
 
 
-# Errors that are none of the meanings, since their meaning is somebody else's: why
+# Errors that are none of the meanings, since another program decides on their meaning: why
 OTHERS_MEANING = {
     "boxwright.bake.run.TargetFailed": "has the status of what stopped the target",
     "boxwright.build.request.BuildFailed": "has the status of what stopped the build",

@@ -91,24 +91,24 @@ def test_text_without_end_ends_at_a_limit(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_bomb_of_zeros_takes_no_memory(tmp_path: Path) -> None:
     """300 MB of one file in 300 KB of gzip; read whole, and refused by a limit."""
     size = 300 << 20
-    squeezed = io.BytesIO()
-    with gzip.GzipFile(fileobj=squeezed, mode="wb", compresslevel=1) as out:
+    compressed = io.BytesIO()
+    with gzip.GzipFile(fileobj=compressed, mode="wb", compresslevel=1) as out:
         out.write(raw_header(b"zeros", size=size))
         block = bytes(1 << 20)
         for _ in range(300):
             out.write(block)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    squeezed.seek(0)
+    compressed.seek(0)
     scanner = Scanner()
-    stream = open_decompressed(squeezed)
+    stream = open_decompressed(compressed)
     buffer = bytearray(1 << 20)
     while count := stream.readinto(buffer):  # type: ignore[attr-defined]
         scanner.feed(memoryview(buffer)[:count])
     scanner.finish()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30 << 10
-    squeezed.seek(0)
+    compressed.seek(0)
     with pytest.raises(BoxwrightError, match="more than"):
-        open_decompressed(squeezed, limit=1 << 20).read()
+        open_decompressed(compressed, limit=1 << 20).read()
 
 
 def test_a_sparse_giant_is_a_hole_not_a_disk_full(tmp_path: Path) -> None:

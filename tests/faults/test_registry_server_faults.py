@@ -278,7 +278,7 @@ def test_a_killed_server_leaves_nothing_that_the_next_does_not_remove(
 
 
 def test_kill_workers_under_load(tmp_path: Path) -> None:
-    """What was acknowledged is there afterwards, byte for byte, whoever died when."""
+    """What was acknowledged is there afterwards, byte for byte, whichever process died when."""
     served = Served(tmp_path / "reg")
     client, acknowledged, stop = Client(served.host), {}, threading.Event()
 
@@ -383,7 +383,7 @@ def answers(host: str) -> bool:
 
 
 def test_workers_end_with_their_supervisor(tmp_path: Path) -> None:
-    """Else they would hold the address, and whoever starts the registry again could not."""
+    """Else they would hold the address, and the administrator who starts the registry again could not."""
     served = Served(tmp_path / "reg")
     workers = served.workers()
     assert len(workers) == 2
@@ -393,7 +393,7 @@ def test_workers_end_with_their_supervisor(tmp_path: Path) -> None:
 
 
 def _runs(pid: int) -> bool:
-    """A zombie does not: in a container, nobody may be there to reap it."""
+    """A zombie does not: in a container, no init process may reap it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -425,7 +425,7 @@ def kill_all(served: Served) -> None:
 
 
 def test_an_event_outlives_kills(tmp_path: Path) -> None:
-    """What was acknowledged while nobody listened is told after everything was killed, in order."""
+    """What was acknowledged while no receiver listened is told after everything was killed, in order."""
     port = free_port()
     served, config, tags = pushed(tmp_path, port)
     kill_all(served)
@@ -573,7 +573,7 @@ def test_a_full_disk_is_survived(tmp_path: Path) -> None:
             with (
                 suppress(OSError),
                 open(storage / "filler", "wb", buffering=0) as filler,
-            ):  # somebody else takes the rest
+            ):  # another process takes the rest
                 while True:
                     filler.write(b"x" * 4096)
             assert client("POST", "/v2/a/x/blobs/uploads/").status == 503

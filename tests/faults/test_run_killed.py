@@ -129,7 +129,7 @@ subprocess.run([*boxwright, "rm", "-f", "victim"], check=True)
 """
 
 
-def test_a_supervisor_that_nobody_reaps_is_dead(root: Root) -> None:
+def test_a_supervisor_that_no_process_reaps_is_dead(root: Root) -> None:
     argv = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", CARELESS, IMAGE]
     done = subprocess.run(argv, env=root.environ, capture_output=True, text=True, timeout=60)
     assert done.stdout.split("\n") == ["1", "victim running", "victim", ""], done.stderr

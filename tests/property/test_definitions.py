@@ -1,4 +1,4 @@
-"""Definitions of anybody's: whatever stands in one, it is a definition or a sentence, and soon."""
+"""Hostile definitions: whatever stands in one, it is a definition or a sentence, and soon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RUN in a user namespace: the same layers, made by somebody who is nobody on the host."""
+"""RUN in a user namespace: the same layers, made by a user without rights on the host."""
 
 from __future__ import annotations
 

@@ -267,7 +267,7 @@ def test_a_firewall_that_was_loaded_anew_is_mended_without_a_command(host: Host,
 
 
 def test_the_name_server_of_an_internal_network_asks_no_other(host: Host, tmp_path: Path) -> None:
-    """Else names that a container makes up would carry what it knows to whoever serves them."""
+    """Else names that a container makes up would carry what it knows to the servers of those names."""
     (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.2\n")
     world = host.neighbour("192.0.2", "2001:db8:9::")
     host.sh(f"mount --bind {tmp_path}/resolv.conf /etc/resolv.conf")
@@ -287,7 +287,7 @@ def test_the_name_server_of_an_internal_network_asks_no_other(host: Host, tmp_pa
         world.close()
 
 
-def test_one_name_server_whoever_comes_and_goes(host: Host) -> None:
+def test_one_name_server_while_containers_come_and_go(host: Host) -> None:
     def servers() -> list[str]:
         inside = host.sh("readlink /proc/self/ns/net").strip()
         found = []

@@ -136,7 +136,7 @@ def test_a_slow_reader_gets_everything(root: Root) -> None:
     assert process.wait(30) == 0
 
 
-def test_output_nobody_reads_does_not_hang(root: Root) -> None:
+def test_output_that_no_client_reads_does_not_hang(root: Root) -> None:
     pipeline = f"{sys.executable} -m boxwright {' '.join(lean(IMAGE, 'yes'))} | head -n 3"
     done = subprocess.run(["bash", "-c", pipeline], env=root.environ, capture_output=True, timeout=60)
     assert done.stdout == b"y\ny\ny\n"

@@ -1,4 +1,4 @@
-"""Disks that are small, and full to the last block: what is there can be looked at, removed and pruned, every time."""
+"""Disks that are small, and full to the last block: what they hold can be looked at, removed and pruned, every time."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_the_parts_are_what_du_sees(run: Run, tmp_path: Path) -> None:
     engine = Engine(settings=load({"HOME": str(tmp_path), "BOXWRIGHT_ROOT": str(tmp_path / "root")}))
     total = engine.system.df().total
     engine.services.db.close()
-    # What SQLite has beside its file only while somebody, such as an ending supervisor, has it open.
+    # What SQLite has beside its file only while a process, such as an ending supervisor, has it open.
     du = ["du", "-sxB1", "--exclude=*.db-wal", "--exclude=*.db-shm", str(tmp_path / "root")]
     seen = int(subprocess.run(du, capture_output=True, check=True).stdout.split()[0])
     assert abs(total - seen) <= seen / 100

@@ -13,7 +13,7 @@ from typing import Any
 
 
 def opened(archive: bytes) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """The config of a saved image, and its layers that hold something, each as path -> what is there."""
+    """The config of a saved image, and its layers that hold something, each as path -> its kind and content."""
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
 
         def read(name: str) -> bytes:

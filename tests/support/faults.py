@@ -91,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
             data = answer.read()
         finally:
             upstream.close()
-        if kind == "reset-late":  # the request had its effect and nobody learns of it
+        if kind == "reset-late":  # the request had its effect and the client does not learn of it
             return self._hang_up()
         self.send_response(answer.status)
         for name, value in answer.getheaders():

@@ -29,7 +29,7 @@ from boxwright.files import syscalls
 from support import REAL_ROOT, newer
 from support.namespaces import NEWNET, NEWNS, isolate
 
-PATIENCE = 45.0  # seconds: whoever takes an idle bridge down waits for half a minute
+PATIENCE = 45.0  # seconds: the janitor of an idle bridge waits for half a minute
 # What every descendant inherits, containers too, and nothing resets: the soft limit of POSIX message queues' bytes.
 _MARK = resource.RLIMIT_MSGQUEUE
 
@@ -181,7 +181,7 @@ def _addresses() -> list[str]:
 
 
 def _cgroups(mark: int) -> Iterator[Path]:
-    """All but, with a mark, those in which only processes of others are: whoever runs the tests may make some."""
+    """All but, with a mark, those in which only processes of others are: other programs of the host may make some."""
     for folder, names, _ in os.walk("/sys/fs/cgroup"):
         for path in (Path(folder, name) for name in names):
             members = {

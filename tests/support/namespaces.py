@@ -27,7 +27,7 @@ def isolate() -> None:
 
 
 def _show_network_in_sys() -> None:
-    """/sys shows the network namespace of whoever mounted it. What is mounted below (cgroups) is carried over, mount by
+    """/sys shows the network namespace of the process that mounted it. What is mounted below (cgroups) is carried over, mount by
     mount: a directory of /sys that is covered would forbid user namespaces a /sys of their own."""
     points = sorted({line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()})
     points = [p for p in points if p.startswith("/sys/")]

@@ -43,8 +43,8 @@ _LEVELS = 60  # functions that call each other
 
 @dataclass(slots=True)
 class Config:
-    """All groups and targets of some definitions, and what is said to people: variables and warnings. `paths` are files
-    that were read beside the definitions."""
+    """All groups and targets of some definitions, and what is printed about them: variables and warnings. `paths` are
+    further files that the definitions had read."""
 
     groups: list[Group] = field(default_factory=list)
     targets: list[BakeTarget] = field(default_factory=list)

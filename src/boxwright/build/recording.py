@@ -87,7 +87,7 @@ class Recording:
                     "data": data,
                 }
             case StepStatus():
-                if not event.done:  # how far something was, nobody asks afterwards
+                if not event.done:  # progress within a step is of no use afterwards
                     return {}
                 sizes = {"current": event.current, "total": event.total}
                 return {"kind": "status", "step": number, "text": redacted(event.id), **sizes}

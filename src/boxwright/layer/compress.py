@@ -244,12 +244,12 @@ class Compressor:
         """`raw` compressed, in a second thread while it is read. Close it; `raw` stays open."""
         if self._make is None:
             return raw
-        squeeze = self._make()
+        compressor = self._make()
 
         def produce(put: Callable[[bytes], None]) -> None:
             while data := raw.read(CHUNK):
-                put(squeeze.compress(data))
-            put(squeeze.flush())
+                put(compressor.compress(data))
+            put(compressor.flush())
 
         return io.BufferedReader(Pipe(produce), CHUNK // 8)
 

@@ -131,8 +131,8 @@ def _end(server: int, file: str) -> None:
 
 
 def _start(directory: str, program: str, lock: int, *, internal: bool) -> None:
-    """The shell keeps the lock until the server has said, by leaving the foreground, that it is there: who comes
-    meanwhile waits for it, and this process need not."""
+    """The shell holds the lock until the server serves, which it shows by leaving the foreground. Another process that
+    wants the lock waits for that; this one need not."""
     begin = f'"$@" {_LOCK_FD}>&-'
     argv = ["sh", "-c", begin, "sh", program, "--config", directory, "-p", "53", "run"]
     if internal:

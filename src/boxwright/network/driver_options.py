@@ -33,7 +33,7 @@ class NetworkInvalid(Invalid):
 
 def check(options: Mapping[str, str], driver: str = "bridge") -> None:
     """Raises NetworkInvalid for an option without an effect, a value that cannot be, or the name of an interface of the
-    host that is no bridge. `driver` is any for a description of networks to be, whose own check will come."""
+    host that is no bridge. `driver` is "any" for a configuration alone, which is checked when a network uses it."""
     if driver == "any":
         return
     if driver in SHARED:

@@ -1,9 +1,9 @@
-"""Tells of rules that were removed from the host's firewall, as the kernel tells it: a group of netlink that every
-change of nftables is told to (nfnetlink(7), NFNLGRP_NFTABLES).
+"""Rules that were removed from the host's firewall, as the kernel tells of them: it sends each change of nftables to a
+group of netlink (nfnetlink(7), NFNLGRP_NFTABLES).
 
-A filter of the socket (socket(7), SO_ATTACH_FILTER) lets removals through alone, so that who waits sleeps through
-everything else. Nothing is told on a host whose iptables are the older ones. Imported by the supervisor: C modules
-only.
+A filter on the socket (socket(7), SO_ATTACH_FILTER) lets removals through alone, so that the supervisor sleeps through
+all other changes. A host with the older (legacy) iptables sends nothing. Imported by the supervisor: C
+modules only.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ class Removals:
 
 
 def program() -> bytes:
-    """The filter, for the kernel's classic BPF machine: one of the first messages is a removal, or there are more. X is
-    where a message begins; a look behind the last one ends with a no."""
+    """The filter, for the kernel's classic BPF machine: it accepts a packet when one of its first messages is a
+    removal, or when it has more messages than are looked at. X is where a message begins; a load behind the packet's
+    end rejects it."""
 
     def instruction(code: int, value: int = 0, then: int = 0) -> bytes:
         return pack("HBBI", code, then, 0, value)

@@ -87,7 +87,7 @@ def test_special_files(tmp_path: Path) -> None:
     with LocalContext(tmp_path) as context:
         nodes = list(context.walk(""))
         assert [(node.path, node.type) for node in nodes] == [("fifo", "fifo"), ("sock", "file")]
-        # As in BuildKit, whose layers have an empty file for it; nobody waits at the other end.
+        # As in BuildKit, whose layers have an empty file for it; no process waits at the other end.
         assert nodes[1].size == 0 and context.open(nodes[1]) == b"" and len(context.digest(nodes[1])) == 64
         assert selected(context, "sock") == [("sock", [""])]
 

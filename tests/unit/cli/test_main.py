@@ -60,7 +60,7 @@ def test_help(command: Any, capsys: pytest.CaptureFixture[str]) -> None:
     for argv in ([], ["--help"], ["-h"], ["help"]):
         assert main.main(argv) == 0
         out, err = capsys.readouterr()
-        text = out if argv else err  # as docker: nobody asked for help
+        text = out if argv else err  # as docker: the user did not ask for help
         assert "" in (out, err)
         assert text.startswith("Usage:  boxwright [OPTIONS] COMMAND\n") and "\nGlobal Options:\n" in text
     for argv in (["image"], ["image", "--help"], ["help", "image"]):

@@ -74,6 +74,6 @@ def test_postponed_modules() -> None:
         "from importlib import import_module; assert import_module('urllib.parse').quote(' ') == '%20'",
     ],
 )
-def test_urls_are_there_whoever_asks_first(first: str) -> None:
+def test_urls_are_there_whichever_module_asks_first(first: str) -> None:
     done = subprocess.run([sys.executable, "-c", URLS % first], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("fine\n", "")

@@ -1,4 +1,4 @@
-"""What a start reads from the host and writes into a tree: files and devices that anybody may look at."""
+"""What a start reads from the host and writes into a tree: files and devices that every user may look at."""
 
 from __future__ import annotations
 

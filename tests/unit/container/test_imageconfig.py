@@ -41,7 +41,7 @@ def test_a_value_is_taken_or_refused_with_its_key(key: str, value: Any) -> None:
     except ContainerConfigInvalid as error:
         assert key in str(error)
         return
-    # The shapes that the engine, and whoever reads `inspect`, relies on.
+    # The shapes that the engine, and programs that read `inspect`, rely on.
     assert all(isinstance(merged[k], str) for k in ("User", "WorkingDir"))
     assert all(
         isinstance(word, str) for k in ("Cmd", "Entrypoint", "Env", "OnBuild") for word in merged[k] or ()

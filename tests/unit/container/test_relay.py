@@ -84,7 +84,7 @@ def test_streams(echo: int) -> None:
                 assert b"".join(iter(lambda: client.recv(65536), b"")) == sent
 
 
-def test_nobody_listens_in_the_container() -> None:
+def test_no_process_listens_in_the_container() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         target = gone.getsockname()[1]
     with (

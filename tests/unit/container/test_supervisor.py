@@ -301,7 +301,7 @@ def test_a_check_that_takes_too_long_is_ended(run: Callable[..., Run]) -> None:
     assert one.state.health["Log"][-1]["Output"] == "Health check exceeded timeout (0.05s)"
 
 
-def test_nobody_attached_leaves_the_removal_to_a_reaper(run: Callable[..., Run], tmp_path: Path) -> None:
+def test_without_a_client_the_removal_is_left_to_a_reaper(run: Callable[..., Run], tmp_path: Path) -> None:
     code = f"import os; open({str(tmp_path / 'reaped')!r}, 'w').write(os.environ['WORD'])"
     one = run(
         auto_remove=True, reaper=(sys.executable, "-c", code), reaper_environ={"WORD": "clean"}, wants=0

@@ -148,7 +148,7 @@ def test_everything_is_done(jobs: int) -> None:
     assert sorted(done) == list(range(50))
 
 
-def test_a_blob_that_somebody_else_fetches_is_waited_for() -> None:
+def test_a_blob_that_another_process_fetches_is_waited_for() -> None:
     one = Shelf()
     desc = one.put(b"x", mt.OCI_LAYER)
 

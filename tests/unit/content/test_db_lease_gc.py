@@ -218,7 +218,7 @@ def test_a_process_has_one_identity() -> None:
     assert process_alive(identity)
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert not process_alive(identity)  # ended, although nobody has asked for its status yet
+    assert not process_alive(identity)  # ended, although its parent has not asked for its status yet
     child.wait()
     assert not process_alive(identity)
 

@@ -29,7 +29,7 @@ class TestStore(LadderSuite):
             assert sql.execute("PRAGMA user_version").fetchone() == (VERSION,)
             assert sql.execute("SELECT name FROM volumes").fetchone() == ("v",)
 
-    def test_a_newer_one_is_refused_by_whoever_opens_it(self, tmp_path: Path) -> None:
+    def test_a_newer_one_is_refused_however_it_is_opened(self, tmp_path: Path) -> None:
         with closing(sqlite3.connect(tmp_path / "boxwright.db")) as sql:
             sql.execute(f"PRAGMA user_version={VERSION + 1}")
         newer = pytest.raises(SchemaNewer, match=f"schema {VERSION + 1}, this one knows {VERSION}")

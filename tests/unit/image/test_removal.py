@@ -388,7 +388,7 @@ def _du(path: Path) -> int:
         for name in [
             ".",
             *(n for n in names if not n.endswith((".db-wal", ".db-shm"))),
-        ]:  # gone when nobody reads
+        ]:  # gone when no process reads
             info = os.lstat(os.path.join(folder, name))
             if info.st_ino not in seen:
                 seen.add(info.st_ino)

@@ -229,7 +229,7 @@ def test_the_collector_waits_while_something_is_looked_at(
 
 
 def test_an_image_pruned_as_it_is_registered(eng: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its row is told all the same: somebody took it away after it was there."""
+    """Its row is told all the same: another process took it away after it was written."""
     store = eng.services.images_store
     row = store.resolve("plain:1")
     publish = store.publish

@@ -252,7 +252,7 @@ def test_drivers_that_are_not_there(networks: Networks, wish: dict[str, str], me
         networks.create("refused", NetworkConfig(**wish))  # type: ignore[arg-type]
 
 
-def test_reserved_addresses_are_given_to_nobody(networks: Networks) -> None:
+def test_reserved_addresses_are_given_to_no_container(networks: Networks) -> None:
     pool = Pool(subnet="10.9.8.0/29", reserved={"router": "10.9.8.2"})
     net = networks.create("aux", NetworkConfig(pools=(pool,)))
     assert networks.allocate(net, "c") == "10.9.8.3"

@@ -650,7 +650,7 @@ def test_what_is_attached_lives_and_dies_with_its_image(registry: FakeRegistry, 
 
 
 def test_a_pulled_image_cannot_attach_itself_to_another(registry: FakeRegistry, tmp_path: Path) -> None:
-    """Only a copy from a place that says so attaches; otherwise a later copy would spread what nobody asked for."""
+    """Only a copy from a place that says so attaches; otherwise a later copy would spread what no client asked for."""
     victim = registry.add_image("good", "1", IMAGE)
     other = make_image({"evil": b"x" * 99})
     manifest = Manifest.compose(

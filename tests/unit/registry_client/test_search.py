@@ -86,10 +86,10 @@ def test_odd_answers(registry: FakeRegistry, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("challenge", ["bearer", "basic"])
-def test_who_is_logged_in_finds_what_is_theirs_where_anybody_may_search(
+def test_an_account_finds_what_is_its_own_where_every_client_may_search(
     tmp_path: Path, challenge: str
 ) -> None:
-    """Such a registry asks nobody for an account."""
+    """Such a registry asks no client for an account."""
     users = Users(tmp_path / "htpasswd")
     users.put("ann", "secret", new=True)
     auth = Auth(htpasswd=users.path, anonymous=("**",), private=("ann/**",), challenge=challenge)

@@ -1,4 +1,4 @@
-"""Accounts, tokens, namespaces and rules, and that nobody reads through a mount what may not be pulled."""
+"""Accounts, tokens, namespaces and rules, and that no account reads through a mount what it may not pull."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_oauth_and_refresh_tokens(client: Client) -> None:
     by_get = token(client, "bob", offline_token="true").json["refresh_token"]
     assert claims(post(grant_type="refresh_token", refresh_token=by_get))["sub"] == "bob"
     assert client("GET", "/v2/", Authorization=f"Bearer {by_get}").status == 401, (
-        "a refresh token opens no door itself"
+        "a refresh token gives no access itself"
     )
 
 

@@ -162,7 +162,7 @@ def test_pages_show_builds(registry: Client) -> None:
     assert (
         f'href="/r/acme/web/_builds/{build["id"]}"' in page
         and ">done<" in page
-        and "asked by somebody" in page
+        and "asked by an anonymous client" in page
     )
     log = registry("GET", f"/r/acme/web/_builds/{build['id']}").body.decode()
     assert "building 127.0.0.1:5000/acme/web:edge" in log and "&lt;b&gt;" in log and "refresh" not in log

@@ -331,7 +331,9 @@ def test_what_the_client_accepts(client: Client) -> None:
         "text/html",
     ):
         assert get("t", accept).body == raw, accept
-    assert get(digest_of(raw), mt.DOCKER_MANIFEST).body == raw, "whoever asks by digest knows what it is"
+    assert get(digest_of(raw), mt.DOCKER_MANIFEST).body == raw, (
+        "a client that asks by digest knows what it is"
+    )
 
 
 def test_head_is_answered_where_get_is(client: Client) -> None:

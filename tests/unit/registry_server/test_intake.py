@@ -194,7 +194,7 @@ def test_encrypted_bodies_go_through_the_parser(tmp_path: Path) -> None:
 
 
 def test_reserved_blocks_are_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever announces much and brings little holds no disk."""
+    """A client that announces much and brings little holds no disk."""
     files = storage.FileBlobs(tmp_path)
     writer = files.writer("0" * 32)
     writer.expect(64 << 20)

@@ -304,7 +304,7 @@ def test_events(tmp_path: Path) -> None:
 def test_events_outlive_the_server_and_an_absent_receiver(tmp_path: Path) -> None:
     """Written with what they tell: the next start delivers, in order, and only once."""
     with hook() as (url, got):
-        pass  # nobody listens there now
+        pass  # no receiver listens there now
     hooks = (Webhook(url),)
     with serving(tmp_path, webhooks=hooks) as client:
         push(client, "a/x", "1", b"layer")

@@ -57,7 +57,7 @@ def test_packed_bodies_are_refused_and_not_unpacked(tmp_path: Path) -> None:
         assert (answer.status, answer.code) == (415, "UNSUPPORTED")
         assert client("GET", location).headers["Range"] == "0-0"
         small = client("PUT", f"{location}?digest={digest_of(bomb)}", bomb, Content_Encoding="identity")
-        assert small.status == 201, "packed bytes are bytes, when nobody says that they are packed"
+        assert small.status == 201, "packed bytes are bytes, when no header says that they are packed"
 
 
 def test_every_answer_names_no_version_and_no_other_type(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_a_refused_upload_is_no_handle_on_a_blob(tmp_path: Path) -> None:
         assert client("GET", f"/v2/me/x/blobs/{digest}").body == data
 
 
-# --- the storage is nobody else's ----------------------------------------------------------------------
+# --- the storage is the registry's alone ----------------------------------------------------------------
 
 
 def modes(top: Path) -> dict[str, int]:
@@ -314,7 +314,7 @@ def test_trouble_of_the_blobs_disk_is_named(
 def test_a_digest_is_remembered_of_bytes_that_are_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A chunk was synced before it was acknowledged. What a PUT brought that failed was not, so nobody believes its digest."""
+    """A chunk was synced before it was acknowledged. What a PUT brought that failed was not, so that its digest is not believed."""
 
     def fails(descriptor: int) -> None:
         raise OSError(errno.EIO, "as the kernel words it")

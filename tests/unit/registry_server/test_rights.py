@@ -48,7 +48,7 @@ class House(NamedTuple):
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    folder = tmp_path_factory.mktemp("doors")
+    folder = tmp_path_factory.mktemp("routes")
     accounts = {user: line(user, f"pw-{user}") for user in USERS}
     (folder / "htpasswd").write_text("".join(accounts.values()))
     auth = Auth(htpasswd=folder / "htpasswd", admins=frozenset({"root"}), private=("alice/**",))
@@ -78,8 +78,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         of_repository = f"repository:{REPOSITORY}:pull,push"
         changed_session, gone_session = session("changed"), session("gone")
         headers: dict[str, Callable[[], dict[str, str]]] = {
-            "nobody": dict,
-            "nobody's signed": signed(of_repository),
+            "anonymous": dict,
+            "unnamed signed": signed(of_repository),
             "owner": lambda: basic("alice"),
             "other": lambda: basic("bob"),
             "administrator": lambda: basic("root"),
@@ -137,7 +137,7 @@ COOKIES = {  # count on pages alone
     "session of a removed account",
 }
 NO_SESSION = {"ended session", "session of an old password", "session of a removed account"}
-UNNAMED = {"nobody", "nobody's signed", *NO_SESSION}
+UNNAMED = {"anonymous", "unnamed signed", *NO_SESSION}
 ALL = {
     "owner",
     "other",
@@ -173,32 +173,32 @@ PUSH = OWNERS | {
 PULL = PUSH | {"owner's read", "administrator's read", "administrator's read, signed"}
 SIGNED = {"owner's signed", "other's signed", "administrator's signed", "administrator's read, signed"}
 LISTS = ALL - UNNAMED - COOKIES - VOID - SIGNED | {"administrator's signed"}
-ANYBODY = ALL - VOID
-NAMED = ALL - VOID - COOKIES - {"nobody"}
+EVERY = ALL - VOID
+NAMED = ALL - VOID - COOKIES - {"anonymous"}
 WIDER = {
     "owner's signed",
     "administrator's signed",
 }  # another signed token would do: they are asked to fetch it
 
 
-class Door(NamedTuple):
+class Route(NamedTuple):
     path: str
     passes: set[str]
     asked: set[str]  # for credentials, besides those whose credentials are void
     body: str = ""
 
 
-def v2(path: str, passes: set[str], again: set[str] = frozenset(), body: str = "") -> Door:  # type: ignore[assignment]
-    return Door(f"/v2/{path}", passes, UNNAMED | COOKIES | again, body)
+def v2(path: str, passes: set[str], again: set[str] = frozenset(), body: str = "") -> Route:  # type: ignore[assignment]
+    return Route(f"/v2/{path}", passes, UNNAMED | COOKIES | again, body)
 
 
-def page(path: str, passes: set[str], again: set[str] = frozenset(), body: str = "") -> Door:  # type: ignore[assignment]
-    return Door(path, passes, UNNAMED | again, body)
+def page(path: str, passes: set[str], again: set[str] = frozenset(), body: str = "") -> Route:  # type: ignore[assignment]
+    return Route(path, passes, UNNAMED | again, body)
 
 
 FORM = f"name={REPOSITORY}&on=1"
-DOORS: dict[tuple[str, str], Door] = {
-    ("GET", "base"): Door("/v2/", NAMED, COOKIES | {"nobody"}),
+ROUTES: dict[tuple[str, str], Route] = {
+    ("GET", "base"): Route("/v2/", NAMED, COOKIES | {"anonymous"}),
     ("GET", "catalog"): v2("_catalog", LISTS, SIGNED),
     ("GET", "discover"): v2(f"{REPOSITORY}/_oci/ext/discover", PULL),
     ("GET", "manifests"): v2(f"{REPOSITORY}/manifests/latest", PULL),
@@ -217,42 +217,42 @@ DOORS: dict[tuple[str, str], Door] = {
     ("PATCH", "upload"): v2(f"{REPOSITORY}/blobs/uploads/{UPLOAD}", PUSH, body="x"),
     ("PUT", "upload"): v2(f"{REPOSITORY}/blobs/uploads/{UPLOAD}?digest={NOT_THERE}", PUSH),
     ("DELETE", "upload"): v2(f"{REPOSITORY}/blobs/uploads/{UPLOAD}", PUSH),
-    ("GET", "/healthz"): Door("/healthz", ANYBODY, set()),
-    ("GET", "/readyz"): Door("/readyz", ANYBODY, set()),
-    ("GET", "/metrics"): Door("/metrics", LISTS, UNNAMED | COOKIES | SIGNED),
-    ("GET", "/v1/_ping"): Door("/v1/_ping", ANYBODY, set()),
-    ("GET", "/v1/search"): Door("/v1/search?q=a", LISTS, UNNAMED | COOKIES | SIGNED),
-    ("GET", "/api/search"): Door("/api/search?q=a", LISTS, UNNAMED | COOKIES | SIGNED),
-    ("PUT", "/api/stars/*"): Door(f"/api/stars/{REPOSITORY}", OWNERS, UNNAMED | COOKIES | WIDER),
-    ("DELETE", "/api/stars/*"): Door(f"/api/stars/{REPOSITORY}", OWNERS, UNNAMED | COOKIES | WIDER),
-    ("GET", "/api/repositories/*"): Door(f"/api/repositories/{REPOSITORY}", PULL, UNNAMED | COOKIES),
-    ("PATCH", "/api/repositories/*"): Door(
+    ("GET", "/healthz"): Route("/healthz", EVERY, set()),
+    ("GET", "/readyz"): Route("/readyz", EVERY, set()),
+    ("GET", "/metrics"): Route("/metrics", LISTS, UNNAMED | COOKIES | SIGNED),
+    ("GET", "/v1/_ping"): Route("/v1/_ping", EVERY, set()),
+    ("GET", "/v1/search"): Route("/v1/search?q=a", LISTS, UNNAMED | COOKIES | SIGNED),
+    ("GET", "/api/search"): Route("/api/search?q=a", LISTS, UNNAMED | COOKIES | SIGNED),
+    ("PUT", "/api/stars/*"): Route(f"/api/stars/{REPOSITORY}", OWNERS, UNNAMED | COOKIES | WIDER),
+    ("DELETE", "/api/stars/*"): Route(f"/api/stars/{REPOSITORY}", OWNERS, UNNAMED | COOKIES | WIDER),
+    ("GET", "/api/repositories/*"): Route(f"/api/repositories/{REPOSITORY}", PULL, UNNAMED | COOKIES),
+    ("PATCH", "/api/repositories/*"): Route(
         f"/api/repositories/{REPOSITORY}", PUSH, UNNAMED | COOKIES, "no json"
     ),
     ("GET", "/"): page("/", LISTS | COOKIES - NO_SESSION, SIGNED),
     ("GET", "/r/*"): page(f"/r/{REPOSITORY}", PULL | SESSIONS),
-    ("GET", "/login"): Door("/login", ANYBODY, set()),
-    ("POST", "/login"): Door("/login", set(), ANYBODY, "name=alice&password=wrong"),
-    ("POST", "/logout"): Door("/logout", ANYBODY, set()),
+    ("GET", "/login"): Route("/login", EVERY, set()),
+    ("POST", "/login"): Route("/login", set(), EVERY, "name=alice&password=wrong"),
+    ("POST", "/logout"): Route("/logout", EVERY, set()),
     ("POST", "/star"): page("/star", OWNERS | SESSIONS, WIDER, FORM),
     ("POST", "/build"): page("/build", PUSH | SESSIONS, body=FORM),
-    ("GET", "/static/*"): Door("/static/none.css", ANYBODY, set()),
-    ("GET", "/favicon.ico"): Door("/favicon.ico", ANYBODY, set()),
-    ("PUT", "/api/builds/*"): Door(
+    ("GET", "/static/*"): Route("/static/none.css", EVERY, set()),
+    ("GET", "/favicon.ico"): Route("/favicon.ico", EVERY, set()),
+    ("PUT", "/api/builds/*"): Route(
         f"/api/builds/{REPOSITORY}",
         {"administrator", "administrator's whole"},
         UNNAMED | COOKIES | {"administrator's signed"},
         "no json",
     ),
-    ("DELETE", "/api/builds/*"): Door(
+    ("DELETE", "/api/builds/*"): Route(
         f"/api/builds/{REPOSITORY}",
         {"administrator", "administrator's whole"},
         UNNAMED | COOKIES | {"administrator's signed"},
     ),
-    ("POST", "/api/builds/*"): Door(f"/api/builds/{REPOSITORY}", PUSH, UNNAMED | COOKIES),
-    ("GET", "/api/builds/*"): Door(f"/api/builds/{REPOSITORY}", PUSH, UNNAMED | COOKIES),
-    ("GET", "/token"): Door("/token", ANYBODY - SIGNED - {"nobody's signed"}, SIGNED | {"nobody's signed"}),
-    ("POST", "/token"): Door("/token", set(), ANYBODY, "grant_type=refresh_token&refresh_token=bwr_wrong"),
+    ("POST", "/api/builds/*"): Route(f"/api/builds/{REPOSITORY}", PUSH, UNNAMED | COOKIES),
+    ("GET", "/api/builds/*"): Route(f"/api/builds/{REPOSITORY}", PUSH, UNNAMED | COOKIES),
+    ("GET", "/token"): Route("/token", EVERY - SIGNED - {"unnamed signed"}, SIGNED | {"unnamed signed"}),
+    ("POST", "/token"): Route("/token", set(), EVERY, "grant_type=refresh_token&refresh_token=bwr_wrong"),
 }
 
 
@@ -268,30 +268,30 @@ def outcome(answer: Answer, method: str, path: str) -> str:
 
 def test_every_route_has_a_row(house: House) -> None:
     there = {*API, *((row.method, row.path) for row in routes(house.client.service))}
-    assert there == set(DOORS)
+    assert there == set(ROUTES)
 
 
 def test_every_kind_of_principal_is_in_the_table(house: House) -> None:
     assert set(house.headers) == ALL
-    for door in DOORS.values():
-        assert door.passes <= ALL and door.asked <= ALL and not door.passes & VOID
+    for entry in ROUTES.values():
+        assert entry.passes <= ALL and entry.asked <= ALL and not entry.passes & VOID
 
 
-@pytest.mark.parametrize(("method", "route"), DOORS, ids=lambda text: text)
+@pytest.mark.parametrize(("method", "route"), ROUTES, ids=lambda text: text)
 def test_who_passes(house: House, method: str, route: str) -> None:
-    door = DOORS[method, route]
+    entry = ROUTES[method, route]
     wanted = {
-        kind: "passes" if kind in door.passes else "asked" if kind in door.asked | VOID else "refused"
+        kind: "passes" if kind in entry.passes else "asked" if kind in entry.asked | VOID else "refused"
         for kind in ALL
     }
     found = {
-        kind: outcome(house.client(method, door.path, door.body or None, **make()), method, door.path)
+        kind: outcome(house.client(method, entry.path, entry.body or None, **make()), method, entry.path)
         for kind, make in house.headers.items()
     }
     assert found == wanted
 
 
-def test_nobody_may_link_builds_or_star_with_less_than_an_account(house: House) -> None:
+def test_no_token_may_link_builds_or_star_without_its_account(house: House) -> None:
     """What the table says of statuses, said of effects."""
     link: dict[str, Any] = {"url": "https://git.example/x.git"}
     for kind in ("administrator's all actions", "administrator's signed", "build", "owner"):
@@ -299,7 +299,7 @@ def test_nobody_may_link_builds_or_star_with_less_than_an_account(house: House) 
         assert answer.status in (401, 403), kind
         assert house.client("GET", f"/api/builds/{REPOSITORY}", **basic("root")).status == 404
     house.client("DELETE", f"/api/stars/{REPOSITORY}", **basic("alice"))
-    for kind in ("owner's read", "owner's write", "build", "nobody's signed", "other"):
+    for kind in ("owner's read", "owner's write", "build", "unnamed signed", "other"):
         house.client("PUT", f"/api/stars/{REPOSITORY}", **house.headers[kind]())
     assert house.client("GET", f"/api/repositories/{REPOSITORY}", **basic("root")).json["stars"] in (0, 1)
 
@@ -330,7 +330,7 @@ def test_a_removed_account_takes_its_tokens_with_it(tmp_path: Path, monkeypatch:
     with serving(tmp_path / "reg", auth=Auth(htpasswd=file), read_only=True) as client:
         users, tokens = client.service.access.users, AccessTokens(client.service.catalog)
         of_eve, of_ann = (basic(user, tokens.create(user, "ci")) for user in ("eve", "ann"))
-        file.unlink()  # nobody says of any account that it is gone
+        file.unlink()  # no file says of any account that it is gone
         eventually(lambda: client("GET", "/v2/", **of_eve).status == 401)
         time.sleep(0.5)
         file.write_text(eve + ann)

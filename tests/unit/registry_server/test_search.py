@@ -186,7 +186,7 @@ def test_an_older_storage_without_search_is_filled(tmp_path: Path) -> None:
         wait_until(lambda: client("GET", "/api/search?q=repo&limit=1").json["total"] == 500)
 
 
-def test_nobody_waits_for_a_large_backlog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_client_waits_for_a_large_backlog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest are described first, and no search describes more than a few."""
     from boxwright.registry.server.api import search as search_handlers
     from boxwright.registry.server.store.search import FEW, Search

@@ -24,7 +24,7 @@ from boxwright.runtime.oci import (
 @pytest.mark.parametrize(
     ("message", "kind"),
     [
-        # Somebody else deleted it at the same time.
+        # Another process deleted it at the same time.
         ("cannot rm state directory `/run/x/c1`: No such file or directory", ContainerMissing),
         (
             'runc run failed: unable to start container process: exec: "/x": stat /x: no such file or directory',

@@ -30,7 +30,7 @@ def test_large_input_and_output_do_not_deadlock() -> None:
     assert run(["cat"], input=data).stdout == data
 
 
-def test_input_that_nobody_reads_is_no_error() -> None:
+def test_input_that_no_process_reads_is_no_error() -> None:
     assert run(["true"], input=b"x" * (1 << 20)).code == 0
 
 
@@ -85,7 +85,7 @@ def test_only_named_descriptors_are_passed(tmp_path: Path) -> None:
 
     inherited = {
         fd for fd in map(int, os.listdir("/proc/self/fd")) if inheritable(fd)
-    }  # from whoever started the tests
+    }  # from the process that started the tests
     with open(tmp_path / "f", "w+b", buffering=0) as file:
         done = run(["sh", "-c", "echo hello >&5; ls /proc/self/fd"], fds={5: file.fileno()})
         assert (tmp_path / "f").read_bytes() == b"hello\n"

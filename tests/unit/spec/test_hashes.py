@@ -1,4 +1,4 @@
-"""Hashes are hashes, whoever computes them."""
+"""Hashes are the same, whichever library computes them."""
 
 from __future__ import annotations
 

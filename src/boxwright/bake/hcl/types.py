@@ -95,8 +95,8 @@ def object_of(attributes: Mapping[str, Type], optional: Iterable[str] = ()) -> T
 
 
 class HclValue:
-    """What an expression is. `weight` is about how much walking all of it takes: parts that are shared count every
-    time. Raises TooLarge when that is more than anything is meant to be."""
+    """The value of an expression. `weight` is about the number of its parts, with a part that is shared counted at each
+    of its places, as a walk would meet it. Raises TooLarge when that exceeds the limit."""
 
     __slots__ = ("data", "type", "weight")
 

@@ -86,8 +86,8 @@ def given(attest: Iterable[str], provenance: str = "", sbom: str = "") -> tuple[
 def attestations(
     asked: Sequence[Attest], build_args: Mapping[str, str], *, by_default: bool = False
 ) -> Attestations:
-    """What was asked for comes to this; of one type the last counts. `by_default`: an image that is pushed says how it
-    was built unless the build was told otherwise. Raises RequestInvalid, Unsupported."""
+    """The attestations that the options ask for; of two of one type the later one counts. `by_default` adds provenance
+    (buildx does so for images that are pushed) unless an option refuses it. Raises RequestInvalid, Unsupported."""
     last = {one.type: dict(one.options) for one in asked}
     if unknown := set(last) - set(KINDS):
         raise RequestInvalid(f"unknown attestation type {min(unknown)!r}", hint=" or ".join(KINDS))

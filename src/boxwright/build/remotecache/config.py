@@ -39,8 +39,8 @@ class CacheInvalid(Invalid):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheLayer:
-    """A blob on top of the layer with the index `parent` (-1: on nothing). The others are '' and 0 where the manifest
-    around the config says them; `created` is RFC 3339."""
+    """A blob on top of the layer with the index `parent` (-1: on nothing). `media_type`, `diff_id`, `size` and
+    `created` (RFC 3339) are empty when the manifest that holds the config states them instead."""
 
     blob: Digest
     parent: int = -1

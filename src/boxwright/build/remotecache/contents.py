@@ -20,9 +20,9 @@ _EMPTY = "sha256:" + hashes.sha256(b"").hexdigest()
 
 
 def selected(tree: FileTree, paths: Sequence[str]) -> tuple[str, ...]:
-    """The digests of what these absolute, clean paths and patterns select together, under any of which BuildKit may
-    have it: up to 0.25 a pattern's matches had their last names alone, which tell no directories apart. None where one
-    selects what is told in another way."""
+    """The digests under which BuildKit may know what these absolute, clean paths and patterns select together. With a
+    pattern there are two: up to BuildKit 0.25 a match was known by its last name alone, later by its path. Empty when
+    something selected has no digest here."""
     patterns = {path: _matching(tree, path) for path in paths if has_wildcards(path)}
     plain = {path: content(tree, path[1:]) for path in _outermost([p for p in paths if p not in patterns])}
     found = []

@@ -124,8 +124,9 @@ def _trees(trees: Iterable[Tree]) -> tuple[tuple[DiffID, ...], ...]:
 
 
 class CacheBlobs:
-    """The layers of one build as blobs for one place: those that are here already, compressed or not, before one is
-    compressed anew, unless the place forces its compression; those that are not here from where they are."""
+    """The layers of one build as blobs for one place. A blob that the store has already is used as it is, compressed or
+    not, unless the place forces its own compression. A layer that the store lacks is taken from the cache that has
+    it."""
 
     def __init__(self, services: Services, lease: Lease, imports: Imports | None, place: CachePlace) -> None:
         self._services, self._lease, self._imports = services, lease, imports

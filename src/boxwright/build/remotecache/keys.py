@@ -40,9 +40,9 @@ _NETWORKS = {"default": 0, "host": 1, "none": 2}
 
 @dataclass(frozen=True, slots=True)
 class KeyInput:
-    """An input of an operation, by any of three names: the number of one of the vertex's own with the selector of what
-    is read of it; `made`, the record of what is made of nothing, with the same; `contents`, records that are known by
-    what is read alone (BuildKit's versions have several names for some)."""
+    """An input of an operation. It is named in one of three ways: by `number`, the position among the vertex's inputs;
+    by `made`, the record of an operation without inputs; by `contents`, the digests of what is read (BuildKit's
+    versions differ in some, so that there may be several). With the first two, `selector` is the path that is read."""
 
     number: int = -1
     selector: str = ""
@@ -52,8 +52,8 @@ class KeyInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepKey:
-    """A step in BuildKit's words: the digest of its record, and its inputs. `merged`: the record of what stands above
-    its base when the layers do not depend on it (COPY --link), on which it is merged."""
+    """A step as BuildKit records it: the digest of its operation, and its inputs. A COPY --link, whose layer does not
+    depend on its base, is two operations: `merged` is the copy, the step itself the merge of that with the base."""
 
     digest: str
     inputs: tuple[KeyInput, ...] = ()
@@ -66,8 +66,8 @@ Selections = Callable[[Vertex], "Selection | None"]
 def describe(
     vertex: Vertex, selection: Selection | None, below: Selections = lambda vertex: None
 ) -> StepKey | None:
-    """The key of a vertex; `selection` is what it reads of the context, or of an input, `below` says that of its
-    inputs. None for what has none here."""
+    """The key of a vertex, None when BuildKit's records cannot name it. `selection` is what the vertex reads of the
+    context or of an input; `below` gives the selections of its inputs."""
     op = vertex.op
     if isinstance(op, ImageOp):
         layers = vertex.settled.layers if vertex.settled is not None else ()
@@ -180,8 +180,8 @@ def _ulimit(text: str) -> dict[str, Any]:
 
 
 class _Mounted:
-    """The mounts of a RUN: as BuildKit lists them, with the root and sorted by their targets, and what they are
-    inputs for. `told` is False where one has no name here."""
+    """The mounts of a RUN as BuildKit lists them: the root among them, sorted by their targets, each with its input.
+    `told` is False when one of them cannot be named."""
 
     def __init__(self, op: ExecOp, vertex: Vertex, below: Selections) -> None:
         self._vertex, self._below = vertex, below

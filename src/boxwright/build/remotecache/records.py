@@ -51,8 +51,8 @@ class Matcher:
         return self._newest(self._matching(vertex, key.merged))
 
     def whole(self, vertex: Vertex) -> FoundStack | None:
-        """The whole stack that a record yields for the vertex. The records below need not yield any: a cache of
-        ``mode=min`` has layers of the result alone, and what they were made by."""
+        """The whole stack that a record yields for the vertex. The records of its inputs need not yield any: a cache of
+        ``mode=min`` has the layers of the result, and of other steps the records alone."""
         return self._newest(self._matched(vertex)) if self._named else None
 
     def _by_content(self, vertex: Vertex, key: StepKey | None) -> frozenset[int]:
@@ -69,8 +69,9 @@ class Matcher:
         return found
 
     def _matched(self, vertex: Vertex) -> frozenset[int]:
-        """The records of a vertex. Those below are asked first, without recursion: a build may be long. While it is not
-        known what a step reads of the context, it and what stands on it has none, and is asked again."""
+        """The records of a vertex. Those of its inputs are found first, without recursion: a build may have many steps.
+        A step whose reads of the context are not known yet has no record, nor have the steps on top of it; they are
+        asked again later."""
         known, waiting = self._known, [vertex]  # another thread may put another in its place
         while waiting:
             at = waiting[-1]

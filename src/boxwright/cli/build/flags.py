@@ -261,7 +261,7 @@ def _access(p: Parser) -> None:
     p.add_argument(
         "--untrusted",
         action="store_true",
-        help="Keep RUN and ADD from this machine and its metadata service: the Dockerfile is somebody else's",
+        help="Keep RUN and ADD from this machine and its metadata service: the Dockerfile comes from others",
     )
     p.add_argument(
         "--trust-host-ca",

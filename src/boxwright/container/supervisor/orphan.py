@@ -23,8 +23,8 @@ _LOOKS, _PAUSE = 60, 0.05  # a process that has ended is reaped by another: how 
 
 
 def watch(loop: Loop, pidfd: int, ended: Callable[[int | None], None]) -> None:
-    """Call `ended` once the process has: with its wait status where the kernel tells it to others than the parent
-    (Linux 6.15), or None. The descriptor is closed then."""
+    """Call `ended` once the process has ended: with its wait status where the kernel gives that to processes that are
+    not the parent (Linux 6.15), else with None. Closes the descriptor then."""
 
     def look(left: int) -> None:
         status = exit_status(pidfd)
@@ -54,8 +54,9 @@ def exit_status(pidfd: int) -> int | None:
 
 
 def pipes(inodes: Sequence[int], pid: int, identity: str) -> dict[int, int]:
-    """The reading ends of the pipes that the container writes to: new descriptors of ours, with the streams 1 and 2.
-    They are found at whatever process of the container has them; what none has, none writes to any more."""
+    """The reading ends of the pipes that the container writes to: new descriptors of ours -> stream (1, 2). A pipe is
+    opened through any process of the container that has it; one that no process has is missing, since nothing writes to
+    it any more."""
     wanted = {f"pipe:[{inode}]": stream for stream, inode in enumerate(inodes, 1)}
     found: dict[int, int] = {}
     for process in _processes(pid, identity):

@@ -1,6 +1,6 @@
-"""Published ports on the host's IPv6 addresses, for containers that have IPv4 only, and at ::1 for all: no rule
-translates between the families, and the kernel forwards nothing from ::1. Who asks at `localhost`, which is ::1 first,
-is handed on by us (docker-proxy does it there)."""
+"""Published ports on the host's IPv6 addresses for containers that have IPv4 only, and at ::1 for all: no rule
+translates between the families, and the kernel forwards nothing from ::1. A client that connects to `localhost`, which
+is ::1 first, is relayed by the supervisor (by docker-proxy in Docker)."""
 
 from __future__ import annotations
 

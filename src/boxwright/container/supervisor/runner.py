@@ -90,7 +90,8 @@ class Runner:
 
     def begin_delete(self) -> None:
         """Have the runtime forget the container, and kill what is left of it, while the supervisor does other things;
-        `delete` waits for its end. No child may be waited for in between but by its number."""
+        `delete` waits for its end. Until then the supervisor waits for children by process ID only: a wait for any
+        child would take the runtime's status away."""
         try:
             self._deleting = self.spawn("delete", "--force")
         except OSError:  # `delete` tries again

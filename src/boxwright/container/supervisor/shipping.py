@@ -1,9 +1,9 @@
 """Output on its way to a log server: syslog, GELF, fluentd, the journal.
 
-A thread owns the connection, so that a slow server holds up nobody but, in blocking mode, the container: the event loop
-puts lines into a queue, and stops reading the container's pipes while that is full (`lagging`). In non-blocking mode a
-full queue drops its oldest lines, as Docker's ring buffer does. Imported by the supervisor: C modules only; `ssl` and
-compression when they are needed.
+A thread owns the connection, so that a slow server never holds up the supervisor. The event loop puts lines into a
+queue. In blocking mode it stops reading the container's pipes while the queue is full (`lagging`), which holds up the
+container alone; in non-blocking mode a full queue drops its oldest lines, as Docker's ring buffer does. Imported by the
+supervisor: C modules only; `ssl` and compression when they are needed.
 """
 
 from __future__ import annotations

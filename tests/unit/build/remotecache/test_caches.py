@@ -436,7 +436,7 @@ def test_several_places_are_asked_and_filled(
     assert built.ran == [] and len(built.failed) == 1
 
 
-def test_no_cache_asks_nobody(room: Machines, context: Path, registry: FakeRegistry) -> None:
+def test_no_cache_asks_no_server(room: Machines, context: Path, registry: FakeRegistry) -> None:
     room.build(context, cache_to=[f"type=registry,ref={registry.host}/cache:1"])
     assert len(room.build(context, cache_from=[f"{registry.host}/cache:1"], no_cache=True).ran) == 5
 

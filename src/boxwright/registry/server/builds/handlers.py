@@ -95,7 +95,7 @@ async def ask(service: Service, request: web.BaseRequest) -> web.StreamResponse:
         service.buckets.give(key, _GUESSES[0])
         reason = "webhook"
     else:
-        reason = f"asked by {service.access.check(request, name, 'push') or 'somebody'}"
+        reason = f"asked by {service.access.check(request, name, 'push') or 'an anonymous client'}"
     build = await service.run(queue.ask, name, reason)
     return web.Response(
         status=202, body=body({"name": name, "build": build}), content_type="application/json"

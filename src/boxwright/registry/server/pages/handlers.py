@@ -266,7 +266,7 @@ async def build_now(service: Service, request: web.BaseRequest) -> web.StreamRes
     """``POST /build`` with `name`, for accounts that may push."""
     name = check_name((await form(service, request, _MOST_FORM)).get("name", ""))
     who = service.access.check(request, name, "push")
-    await service.run(Queue(service.catalog).ask, name, f"asked by {who or 'somebody'}")
+    await service.run(Queue(service.catalog).ask, name, f"asked by {who or 'an anonymous client'}")
     return _redirect(f"/r/{quote(name)}/_builds")
 
 
