@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from boxwright.container.config import ContainerConfig
-from boxwright.runtime.oci import ExecutableMissing
+from boxwright.runtime.oci import ExecutableMissing, ExecutableRefused
 from support.containers import IMAGE, Root, eventually
 
 pytestmark = [pytest.mark.rooted, pytest.mark.usefixtures("cleared")]
@@ -73,6 +73,27 @@ def test_a_rm_container_leaves_nothing(root: Root) -> None:
     assert root.engine.containers.list(all=True) == []
     assert os.listdir(root.path / "containers") == []
     assert not [name for name in os.listdir(root.path / "work") if len(name) == 64]
+
+
+def test_only_the_tree_of_a_rm_container_is_not_wanted_after_a_power_cut(root: Root) -> None:
+    show = (IMAGE, "sh", "-c", "grep ' / overlay ' /proc/mounts | tr ', ' '\\n'")
+    volatile = {"volatile", "fsync=volatile"}  # as older and newer kernels show it
+    assert volatile & set(root.out(*lean(*show)).split("\n"))
+    kept = root.out("run", "--network", "none", *show).split("\n")
+    assert not volatile & set(kept) and any(option.startswith("upperdir=") for option in kept)
+
+
+def test_a_rm_container_that_was_not_started_can_be_started_again(root: Root, tmp_path: Path) -> None:
+    """The mark that overlayfs leaves in a tree that may be torn after a power cut refuses the next mount of it."""
+    options = ("--rm", "--network", "none", "-v", f"{tmp_path}:/host")
+    (tmp_path / "entry").write_text("#!/bin/sh\ntouch /new\n")
+    root.run("create", "--name", "again", *options, IMAGE, "/host/entry")
+    container = root.engine.containers.get("again")
+    with pytest.raises(ExecutableRefused):
+        root.engine.containers.start(container)
+    (tmp_path / "entry").chmod(0o755)
+    root.run("start", "--attach", "again")
+    assert root.out("ps", "-aq") == ""
 
 
 def test_environment_user_and_directory(root: Root, tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ class HostTree:
             raise ContainerConfigInvalid(f"invalid rootfs {path!r}: there is no such directory")
         self.path = Path(path)
 
-    def mounts(self, key: str) -> list[Mount]:
-        """How to mount the tree, with what the host has mounted in it."""
+    def mounts(self, key: str, *, volatile: bool = False) -> list[Mount]:
+        """How to mount the tree, with what the host has mounted in it, and which syncs as the host has it."""
         return [Mount("bind", str(self.path), ("rbind",))]
 
     def open(self, key: str) -> int:

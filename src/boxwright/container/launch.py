@@ -36,6 +36,7 @@ from boxwright.runtime import trust
 from boxwright.runtime.adapt import adapt
 from boxwright.runtime.confinement import confine
 from boxwright.runtime.host import Host, host
+from boxwright.runtime.moves import Ahead
 from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
@@ -88,10 +89,11 @@ class Launcher:
         container = self._container
         container.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            job = self._job(session.supervisor_pid, wants, size=size, restarts=restarts)
-            keep_job(container, job)
-            session.send(frames.JOB, plain(job))
-            kind, value = session.expect(frames.STARTED, frames.FAILED)
+            with Ahead():
+                job = self._job(session.supervisor_pid, wants, size=size, restarts=restarts)
+                keep_job(container, job)
+                session.send(frames.JOB, plain(job))
+                kind, value = session.expect(frames.STARTED, frames.FAILED)
         except BoxwrightError as error:
             self._undo(error)
             raise
@@ -243,7 +245,9 @@ class Launcher:
         container.rootfs.mkdir(exist_ok=True)
         while mounting.is_mounted(container.rootfs) and mounting.detach(container.rootfs):
             pass
-        mounts = tree_of(self._services, container).mounts(container.id)
+        # With --rm nothing in it outlives its end: a boot's neither.
+        volatile = container.config.auto_remove
+        mounts = tree_of(self._services, container).mounts(container.id, volatile=volatile)
         if label:  # the tree's own files have none that a confined process may read
             mounts = [
                 replace(m, options=(*m.options, f"context={label}")) if m.type == "overlay" else m

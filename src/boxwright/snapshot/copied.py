@@ -80,8 +80,8 @@ class Copied:
 
     # --- use ---------------------------------------------------------------------------------------
 
-    def mounts(self, key: str) -> list[Mount]:
-        """See Snapshotter."""
+    def mounts(self, key: str, *, volatile: bool = False) -> list[Mount]:
+        """See Snapshotter. A directory of the host's file system syncs as that does."""
         workspace = self._usable(key)
         return [Mount("bind", str(workspace.rootfs), ("rbind",) if workspace.writable else ("rbind", "ro"))]
 

@@ -95,9 +95,12 @@ class OverlaySnapshots(ABC):
 
     # --- use ---------------------------------------------------------------------------------------
 
-    def mounts(self, key: str) -> list[Mount]:
+    def mounts(self, key: str, *, volatile: bool = False) -> list[Mount]:
         """See Snapshotter."""
-        return self._mounts(ws.load(self.root, key))
+        workspace = ws.load(self.root, key)
+        return self._mounts(
+            replace(workspace, volatile=True) if volatile and workspace.writable else workspace
+        )
 
     def _mounts(self, workspace: Workspace) -> list[Mount]:
         if workspace.sealed:

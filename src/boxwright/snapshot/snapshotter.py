@@ -67,8 +67,10 @@ class Snapshotter(Protocol):
     def view(self, key: str, layers: Sequence[DiffID]) -> None:
         """A read-only tree over the layers."""
 
-    def mounts(self, key: str) -> list[Mount]:
-        """How to mount the tree; ensures that what it stacks on is mounted. Raises NotFound."""
+    def mounts(self, key: str, *, volatile: bool = False) -> list[Mount]:
+        """How to mount the tree; ensures that what it stacks on is mounted. `volatile` says that nothing in it is
+        wanted after a power cut, so that nothing waits for the disk, a program's `fsync` and the unmount neither.
+        Raises NotFound."""
 
     def mount(self, key: str) -> Path:
         """Make the tree usable at a directory and return that: ROOT/work/<key>/rootfs, mounted where the driver

@@ -147,6 +147,7 @@ def exec_(ctx: Context, args: Namespace) -> int:
     from boxwright.cli.flags import UsageError
     from boxwright.container import execs
     from boxwright.container.options import environment
+    from boxwright.runtime.moves import Ahead
     from boxwright.runtime.process import become_subreaper, reap_orphans
 
     if not args.command:
@@ -167,12 +168,13 @@ def exec_(ctx: Context, args: Namespace) -> int:
         tty=args.tty,
         privileged=args.privileged,
     )
-    container = ctx.engine.containers.get(args.container)
-    become_subreaper()
-    try:
-        return _exec(ctx=ctx, container=container, config=config, args=args)
-    finally:
-        reap_orphans()
+    with Ahead():
+        container = ctx.engine.containers.get(args.container)
+        become_subreaper()
+        try:
+            return _exec(ctx=ctx, container=container, config=config, args=args)
+        finally:
+            reap_orphans()
 
 
 def _exec(ctx: Context, container: Container, config: ExecConfig, args: Namespace) -> int:

@@ -461,6 +461,12 @@ class Supervisor:
             start(argv[0], argv, fds={}, env=self.job.reaper_environ, new_session=True, signals=SUPERVISORS)
         self.loop.running = False
 
+    def leave(self) -> None:
+        """End the process without taking the interpreter apart, for whose end the command waits: all is written."""
+        for client in list(self.clients):
+            client.close()
+        os._exit(0)
+
     def _clean_up(self) -> None:
         """Idempotent."""
         self._unmount()
@@ -584,6 +590,7 @@ def main() -> None:
         import boxwright.container.supervisor.mounted  # noqa: F401
 
         supervisor.loop.run()
+        supervisor.leave()
     except BaseException as error:
         directory = supervisor.job.directory if supervisor._job is not None else ""
         sys.stderr.write(report(directory, error))
