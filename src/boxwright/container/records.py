@@ -127,7 +127,7 @@ class State:
 _NEVER = State()  # was one started
 
 
-def load_state(directory: Path) -> State:
+def load_state(directory: Path | str) -> State:
     """The state of the container in a directory; `created` when none was written."""
     try:
         with open(f"{directory}/state.json", "rb", buffering=0) as file:
@@ -244,10 +244,15 @@ class Container:
         layers: tuple[str, ...],
         created: float,
         record: Mapping[str, Any],
-        directory: Path,
+        directory: Path | str,
     ) -> None:
         self.id, self.name, self.target, self.layers = id, name, target, layers
-        self.created, self.record, self.directory = created, record, directory
+        self.created, self.record, self._directory = created, record, directory
+
+    @cached_property
+    def directory(self) -> Path:
+        """Of its state, its log and what its supervisor is told."""
+        return Path(self._directory)  # of a list of many containers hardly one is asked for
 
     @cached_property
     def config(self) -> ContainerConfig:
@@ -257,11 +262,11 @@ class Container:
     @cached_property
     def state(self) -> State:
         """As of the first look; `refresh` looks again."""
-        return load_state(self.directory)
+        return load_state(self._directory)
 
     def refresh(self) -> State:
         """The state now."""
-        self.__dict__["state"] = state = load_state(self.directory)
+        self.__dict__["state"] = state = load_state(self._directory)
         return state
 
     @property

@@ -6,6 +6,7 @@ from boxwright.cli.several import each
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from boxwright.cli.context import Context
@@ -99,28 +100,30 @@ def ps(ctx: Context, args: Namespace) -> int:
     if last > 0:
         found = found[:last]
     wants_size = args.size or ".Size" in args.format or "json ." in args.format
-    rows = [_row(ctx, c, trunc=not args.no_trunc, size=wants_size) for c in found]
+    row = _row(ctx, trunc=not args.no_trunc, size=wants_size)
+    rows = [row(c) for c in found]
     default = (*_DEFAULT, "Size") if args.size else _DEFAULT
     table(ctx, _COLUMNS, rows, default=default, format=args.format, quiet=args.quiet, config_key="psFormat")
     return 0
 
 
-def _row(ctx: Context, container: Container, *, trunc: bool, size: bool) -> dict[str, Any]:
+def _row(ctx: Context, *, trunc: bool, size: bool) -> Callable[[Container], dict[str, Any]]:
+    """What makes a row of a container. What is imported, is so once for all of them."""
     from boxwright.cli.gotemplate.compile import Method
     from boxwright.cli.tables import created_at, ellipsis, since
     from boxwright.container import describe
     from boxwright.spec.text import go_quote
     from boxwright.spec.units import human_size
 
-    def command() -> str:
+    def command(container: Container) -> str:
         text = describe.command_text(container)
         return go_quote(ellipsis(text, 20) if trunc else text)
 
-    def mounts(local: bool = False) -> Any:
+    def mounts(container: Container, *, local: bool = False) -> Any:
         names = [m["name"] or m["source"] for m in container.record["mounts"] if not local or m["name"]]
         return str(len(names)) if local else ",".join(ellipsis(n, 15) if trunc else n for n in names)
 
-    def image() -> str:
+    def image(container: Container) -> str:
         name: str = container.record["image"]
         return (
             name[:12]
@@ -130,31 +133,31 @@ def _row(ctx: Context, container: Container, *, trunc: bool, size: bool) -> dict
             else name
         )
 
-    def sizes() -> str:
-        containers = ctx.engine.containers
-        return (
-            f"{human_size(containers.catalog.size(container))} (virtual "
-            f"{human_size(containers.catalog.root_size(container))})"
-        )
+    def sizes(container: Container) -> str:
+        catalog = ctx.engine.containers.catalog
+        return f"{human_size(catalog.size(container))} (virtual {human_size(catalog.root_size(container))})"
 
-    return {
-        "ID": container.short_id if trunc else container.id,
-        "Image": image,
-        "Command": command,
-        "RunningFor": lambda: since(container.created),
-        "Status": lambda: describe.status_text(container.state),
-        "Ports": lambda: describe.ports_text(container),
-        "Names": container.name,
-        "CreatedAt": lambda: created_at(container.created),
-        "State": lambda: container.state.status,
-        "Size": sizes if size else "0B",
-        "Labels": lambda: ",".join(f"{k}={v}" for k, v in sorted(container.labels.items())),
-        "Mounts": mounts,
-        "LocalVolumes": lambda: mounts(True),
-        "Networks": lambda: ",".join(describe.networks(container)),
-        "Platform": container.record["platform"],
-        "Label": Method(lambda key: container.labels.get(key, "")),
-    }
+    def row(container: Container) -> dict[str, Any]:
+        return {
+            "ID": container.short_id if trunc else container.id,
+            "Image": lambda: image(container),
+            "Command": lambda: command(container),
+            "RunningFor": lambda: since(container.created),
+            "Status": lambda: describe.status_text(container.state),
+            "Ports": lambda: describe.ports_text(container),
+            "Names": container.name,
+            "CreatedAt": lambda: created_at(container.created),
+            "State": lambda: container.state.status,
+            "Size": (lambda: sizes(container)) if size else "0B",
+            "Labels": lambda: ",".join(f"{k}={v}" for k, v in sorted(container.labels.items())),
+            "Mounts": lambda: mounts(container),
+            "LocalVolumes": lambda: mounts(container, local=True),
+            "Networks": lambda: ",".join(describe.networks(container)),
+            "Platform": container.record["platform"],
+            "Label": Method(lambda key: container.labels.get(key, "")),
+        }
+
+    return row
 
 
 # --- life --------------------------------------------------------------------------------------
