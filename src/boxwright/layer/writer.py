@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 _DROP_FROM = 64 << 20  # bytes; smaller tars stay in the page cache, for the container that starts next
 _DROP_READ_FROM = 1 << 30
+_COPIED = (
+    1 << 18
+)  # bytes of a range at a time, which the processor's cache still has when they are hashed and written
 _BUFFERS = 4
 _BEHIND_FROM = 4 << 20  # bytes of tar from which on a second thread is worth its start
 
@@ -58,6 +61,7 @@ class LayerWriter:
         self._pending = bytearray()
         self._scanning = True
         self._behind: _Behind | None = None
+        self._copied: bytearray | None = None  # for one range after the other
         self.size = 0  # bytes of tar that are stored
         self._taken = 0  # and those that wait to be
         with disk_errors(str(layers.root)):
@@ -93,11 +97,12 @@ class LayerWriter:
         self._later(partial(self._store_range, source, start, length), length)
 
     def _store_range(self, source: int, start: int, length: int) -> None:
-        buffer = bytearray(min(length, CHUNK))
-        with memoryview(buffer) as view:
+        if self._copied is None:
+            self._copied = bytearray(_COPIED)
+        with memoryview(self._copied) as view:
             while length:
                 with disk_errors(str(self._layers.root)):
-                    count = os.preadv(source, [view[: min(length, CHUNK)]], start)
+                    count = os.preadv(source, [view[: min(length, _COPIED)]], start)
                 if not count:
                     raise LayerMismatch("a layer's tar ends before the files that were written to it")
                 self.store(view[:count])
