@@ -17,12 +17,13 @@ from typing import Any
 from boxwright.files import syscalls
 from boxwright.network import bridge
 from boxwright.network.namespace import NetworkNamespace
+from boxwright.network.plan import Endpoint, NetworkPlan, Port
 from boxwright.network.values import Plumbing
 
 _COUNT = 50
 _PLACES = ("/usr/lib/podman/netavark", "/usr/libexec/podman/netavark")
 _CLONE_NEWNET = 0x40000000
-_NETWORK = {"bridge": "bench0", "subnet": "10.91.0.0/24", "gateway": "10.91.0.1", "mtu": 1500}
+_NETWORK: dict[str, Any] = {"bridge": "bench0", "subnet": "10.91.0.0/24", "gateway": "10.91.0.1", "mtu": 1500}
 
 
 class _Ours:
@@ -33,26 +34,29 @@ class _Ours:
         self._wires: dict[int, NetworkNamespace] = {}
 
     def up(self, number: int) -> None:
-        endpoint = {
+        endpoint = Endpoint(
             **_NETWORK,
-            "id": "ab" * 32,
-            "internal": False,
-            "masquerade": True,
-            "address": f"10.91.0.{number}",
-            "prefix": 24,
-            "mac": f"02:42:0a:5b:00:{number:02x}",
-            "interface": "eth0",
-            "veth": f"veth{number}",
-            "default": True,
-        }
-        port = ("tcp", "", 20000 + number, f"10.91.0.{number}", 80, "bench0")
-        plan = {
-            "id": f"{number:064x}",
-            "endpoints": [endpoint],
-            "ports": [port],
-            "lock": self._lock,
-            "dns": None,
-        }
+            network="n0",
+            id="ab" * 32,
+            internal=False,
+            masquerade=True,
+            address=f"10.91.0.{number}",
+            prefix=24,
+            mac=f"02:42:0a:5b:00:{number:02x}",
+            interface="eth0",
+            veth=f"veth{number}",
+            default=True,
+            host_address="",
+        )
+        port = Port(
+            protocol="tcp",
+            host_ip="",
+            host_port=20000 + number,
+            address=endpoint.address,
+            port=80,
+            bridge=endpoint.bridge,
+        )
+        plan = NetworkPlan(id=f"{number:064x}", lock=self._lock, endpoints=(endpoint,), ports=(port,))
         wire = self._wires[number] = NetworkNamespace(plan, os.open("/dev/null", os.O_RDONLY))
         wire.up()
 

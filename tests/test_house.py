@@ -78,7 +78,21 @@ STARTERS = re.compile(r"system|popen|forkpty|fork|posix_spawnp?|exec[lv]p?e?|spa
 MUTATORS = frozenset(
     "add append appendleft clear discard extend insert pop popitem popleft remove setdefault update".split()
 )
-STATE_EXCEPTIONS: dict[str, str] = {}
+STATE_EXCEPTIONS: dict[str, str] = {
+    "bake/compose/yaml.py": "PyYAML keeps its resolvers in the class: set once, where the module is read",
+}
+# Functions that remember what they returned
+MEMOS: dict[str, str] = {
+    "build/dockerfile/errors.py _lines": "of the one file whose warnings are shown",
+    "files/syscalls.py _library": "the C library is one",
+    "files/syscalls.py function": "of the C library",
+    "registry/server/auth/policy.py glob": "4096 patterns at most, compiled",
+    "registry/server/pages/look.py environment": "files of the package",
+    "registry/server/pages/look.py static": "files of the package",
+    "runtime/host.py host": "a machine has one kernel and one processor",
+    "spec/platform.py host": "a machine has one platform",
+    "spec/seccomp.py compiled_default": "one profile and one machine",
+}
 CATCH_ALL: dict[str, str] = {
     "cli/main.py": "the outermost border: every failure becomes one sentence and an exit code",
     "registry/server/serve.py": "a background task that fails is logged and started again; requests go on",
@@ -124,6 +138,10 @@ def imports(tree: ast.AST, name: str = "") -> Iterator[tuple[str, int]]:
                     yield (whole if exists(whole) else module), node.lineno
             else:
                 yield module, node.lineno
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = ast.unparse(node.func).rpartition(".")[2]
+            if called in ("import_module", "__import__") and isinstance(node.args[0].value, str):
+                yield node.args[0].value, node.lineno
 
 
 def exists(module: str) -> bool:
@@ -308,10 +326,72 @@ def test_the_environment_is_read_in_one_place() -> None:
     assert not wrong, "os.environ belongs to settings.py: " + ", ".join(wrong)
 
 
+# What a guard knows by its name is imported under that name, as a module.
+BY_NAME = frozenset({"os", "sys", "fcntl", "sqlite3", "_sqlite3", "shutil"})
+OF_OS = frozenset({"write", "writev", "fdopen", "dup", "dup2", "sendfile"})
+# The modules below `os`, `fcntl` and `subprocess`
+BELOW = frozenset({"posix", "_posixsubprocess"})
+
+
+def renamed(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Imports by which a module or a function escapes the guards: what, line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if (
+                    alias.name in BY_NAME and (alias.asname or alias.name) not in BY_NAME
+                ) or alias.name in BELOW:
+                    yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom) and node.module in (*BY_NAME, *BELOW):
+            for alias in node.names:
+                if alias.asname or alias.name == "*" or node.module in BELOW or alias.name in OF_OS:
+                    yield f"{node.module}.{alias.name}", node.lineno
+
+
+def test_modules_that_are_guarded_have_their_names() -> None:
+    wrong = [f"{name}:{line} {what}" for name, tree in files().items() for what, line in renamed(tree)]
+    assert not wrong, "imported so that no guard sees its use: " + ", ".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("line", "seen"),
+    [
+        ("import os as o", True),
+        ("import posix", True),
+        ("from posix import fork", True),
+        ("from os import write", True),
+        ("from sys import stderr as said", True),
+        ("from os import *", True),
+        ("import os", False),
+        ("from os import PathLike", False),
+        ("import os.path as paths", False),
+    ],
+)
+def test_an_import_under_another_name_is_seen(line: str, seen: bool) -> None:
+    assert bool(list(renamed(ast.parse(line)))) == seen
+
+
+DESCRIPTORS = ("/dev/stdout", "/dev/stderr", "/dev/fd/1", "/dev/fd/2", "/proc/self/fd/1", "/proc/self/fd/2")
+
+
 def prints(tree: ast.AST) -> Iterator[int]:
     """Lines that write to the process's own standard output or error, or get hold of them."""
     for node in ast.walk(tree):
         match node:
+            case ast.Call(
+                func=ast.Attribute(attr="open") | ast.Name(id="open"), args=[ast.Constant(value=value), *_]
+            ) if value in DESCRIPTORS:
+                yield node.lineno
+            case ast.Call(func=ast.Name(id="open"), keywords=words) if any(
+                w.arg == "file" and isinstance(w.value, ast.Constant) and w.value.value in (1, 2)
+                for w in words
+            ):
+                yield node.lineno
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="os"), attr="dup2"),
+                args=[_, ast.Constant(value=1 | 2), *_],
+            ):
+                yield node.lineno
             case ast.Call(func=ast.Name(id="print" | "input")):
                 yield node.lineno
             case ast.Call(
@@ -354,6 +434,9 @@ def test_only_the_command_line_prints() -> None:
         ("out = sys.stdout.buffer", True),
         ("from sys import stderr", True),
         ("os.dup2(2, 5)", True),
+        ("os.dup2(fd, 1)", True),
+        ("open('/dev/stderr', 'w')", True),
+        ("open(file=2, mode='w')", True),
         ("open(1, 'wb')", True),
         ("open(path)", False),
         ("process.stdout.read()", False),
@@ -372,7 +455,7 @@ def test_programs_are_started_in_one_place() -> None:
         wrong += [
             f"{name}:{line}"
             for module, line in imports(tree)
-            if module.split(".")[0] in ("subprocess", "multiprocessing", "pty")
+            if module.split(".")[0] in ("subprocess", "_posixsubprocess", "multiprocessing", "pty")
         ]
         wrong += [f"{name}:{line}" for line in uses(tree, "os", tuple(filter(STARTERS.fullmatch, dir(os))))]
     assert not wrong, "use runtime/process.py, or the light runtime/spawn.py: " + ", ".join(wrong)
@@ -391,6 +474,8 @@ def changed_names(function: ast.AST) -> Iterator[tuple[str, int]]:
             isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS
         ):
             target = node.func.value
+        elif isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+            target = node.value
         if isinstance(target, ast.Name) and target.id not in own:
             yield target.id, node.lineno
 
@@ -406,10 +491,12 @@ def module_state(tree: ast.Module) -> Iterator[tuple[str, int]]:
         if isinstance(statement, (ast.Assign, ast.AnnAssign)) and statement.value is not None
         for target in (statement.targets if isinstance(statement, ast.Assign) else [statement.target])
         if isinstance(target, ast.Name)
-    }
+    } | {node.name for node in tree.body if isinstance(node, (ast.ClassDef, ast.FunctionDef))}
     for node in ast.walk(tree):
         if isinstance(node, ast.Global):
             yield from ((name, node.lineno) for name in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "globals":
+            yield "globals()", node.lineno
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
             yield from ((name, line) for name, line in changed_names(node) if name in containers)
 
@@ -424,6 +511,29 @@ def test_modules_keep_no_state() -> None:
     assert not wrong, "state belongs to an object that its user holds: " + ", ".join(wrong)
 
 
+def memos(tree: ast.AST) -> Iterator[str]:
+    """Functions that `functools` makes remember what they returned."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            words = (re.split(r"[(]", ast.unparse(d))[0].rpartition(".")[2] for d in node.decorator_list)
+            if {"cache", "lru_cache"} & set(words):
+                yield node.name
+
+
+def test_what_a_function_remembers_is_true_for_the_whole_process() -> None:
+    found = {f"{name} {function}" for name, tree in files().items() for function in memos(tree)}
+    assert not found - set(MEMOS), "state belongs to an object: " + ", ".join(sorted(found - set(MEMOS)))
+    assert not set(MEMOS) - found, "remembers nothing any more: " + ", ".join(sorted(set(MEMOS) - found))
+
+
+def test_a_function_that_remembers_is_seen() -> None:
+    assert list(memos(ast.parse("@functools.lru_cache(maxsize=1)\ndef f(): ...\n@cache\ndef g(): ..."))) == [
+        "f",
+        "g",
+    ]
+    assert not list(memos(ast.parse("@wraps(h)\ndef f(): ...")))
+
+
 @pytest.mark.parametrize(
     ("text", "kept"),
     [
@@ -431,6 +541,10 @@ def test_modules_keep_no_state() -> None:
         ("x = {}\ndef f(k):\n    x[k] = 1", ["x"]),
         ("x: deque[int] = deque()\ndef f():\n    x.append(1)", ["x"]),
         ("class C:\n    x = []\n    def f(self):\n        del x[0]", ["x"]),
+        ("class C:\n    n = 0\ndef f():\n    C.n += 1", ["C"]),
+        ("c = C()\ndef f():\n    c.n = 1", ["c"]),
+        ("def f():\n    globals()['x'] = 1", ["globals()"]),
+        ("class C:\n    def f(self):\n        self.n = 1", []),
         ("x = {}\ndef f(x):\n    x[1] = 1", []),
         ("x = {}\ndef f():\n    x = []\n    x.append(1)", []),
         ("x = {1: 2}\nx[3] = 4\ndef f():\n    return x[1]", []),
@@ -503,10 +617,34 @@ REGISTRY_OWNERS = {
 
 def tables(tree: ast.AST, known: Iterable[str]) -> Iterator[tuple[str, int]]:
     """Tables that SQL in the tree's texts speaks of: name, line."""
-    spoken = re.compile(r"(?<!A )\b(?:FROM|INTO|UPDATE|JOIN) (" + "|".join(known) + r")\b")
+    table = rf"(?:{'|'.join(known)})\b"
+    # Capitals as we write SQL, or a whole statement in small letters; `FROM a, b AS c, d` names three.
+    spoken = re.compile(
+        rf"(?<!A )\b(?:FROM|INTO|UPDATE|JOIN)\s+({table}(?:(?:\s+(?:AS\s+)?\w+)?\s*,\s*{table})*)"
+    )
+    small = re.compile(
+        rf"^\s*(?:select|insert|update|delete|replace)\b.*?\b(?:from|into|update|join)\s+({table})", re.S
+    )
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield from ((table, node.lineno) for table in spoken.findall(node.value))
+            for run in (*spoken.findall(node.value), *small.findall(node.value)):
+                yield from ((one, node.lineno) for one in re.findall(table, run))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("SELECT a FROM names", ["names"]),
+        ("SELECT a FROM\n  names WHERE b IN (SELECT c FROM steps)", ["names", "steps"]),
+        ("SELECT 1 FROM containers AS c, names n, steps", ["containers", "names", "steps"]),
+        ("DELETE FROM names", ["names"]),
+        ("select a from names", ["names"]),
+        ("what it takes from names", []),
+        ("COPY FROM namesake", []),
+    ],
+)
+def test_tables_are_found(text: str, found: list[str]) -> None:
+    assert [table for table, _ in tables(ast.parse(repr(text)), OWNERS)] == found
 
 
 def test_a_row_belongs_to_its_room() -> None:
