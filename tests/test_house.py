@@ -575,7 +575,12 @@ CONNECTS_EXCEPTIONS: dict[str, str] = {
 
 
 def test_databases_are_opened_in_one_place() -> None:
-    opened = {name for name, tree in files().items() if any(uses(tree, "sqlite3", ("connect",)))}
+    opened = {
+        name
+        for name, tree in files().items()
+        for module in ("sqlite3", "_sqlite3")
+        if any(uses(tree, module, ("connect",)))
+    }
     assert opened == {*CONNECTS, *CONNECTS_EXCEPTIONS}, "content.db knows pragmas, errors and the lock order"
 
 

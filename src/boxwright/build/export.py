@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 
 from boxwright.build import annotations as notes
 from boxwright.build.cache import INLINE, OWN_INLINE
 from boxwright.build.dockerfile.history import COMMENT
-from boxwright.build.forms import FormMaker
 from boxwright.build.graph import Tree, Vertex, json_digest
 from boxwright.build.outputs import ImageForm
 from boxwright.build.plan import Plan
@@ -30,7 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from boxwright.build.forms import FormLayer
+    from boxwright.build.forms import FormLayer, FormMaker
     from boxwright.image.catalog import ImageRow
     from boxwright.image.store import ImageStore
 
@@ -105,7 +105,12 @@ class Exporter:
         self._hold = hold
         self._stamp = stamp
         self._squash, self._history = squash, history
-        self._forms = FormMaker(images, cache, hold)
+
+    @cached_property
+    def _forms(self) -> FormMaker:
+        from boxwright.build.forms import FormMaker  # an image that is found needs none
+
+        return FormMaker(self._images, self._cache, self._hold)
 
     def image(self, solved: Solved, form: ImageForm) -> Exported:
         """One platform's image, made or found; not registered, no names. Raises what reading layers raises."""

@@ -74,7 +74,8 @@ def _dispatch(ctx: Context, name: str, options: Namespace, rest: list[str]) -> i
     try:
         if not name.startswith(ENGINELESS):
             endpoint.check(options=options, environ=os.environ, settings=lambda: ctx.settings, warn=ctx.warn)
-        if (builder := getattr(args, "builder", None)) is not None:
+        builder = getattr(args, "builder", None)
+        if builder or (builder is not None and ctx.settings.environ.get("BUILDX_BUILDER")):
             from boxwright.cli.builders import check_builder
 
             check_builder(ctx, builder)
