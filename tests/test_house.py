@@ -685,6 +685,22 @@ def test_a_row_of_the_registry_belongs_to_its_room() -> None:
     assert sorted(made) == sorted(REGISTRY_OWNERS), "a table without an owner"
 
 
+PLACES = ("files/places.py", "files/locks.py")  # the tree, and the names of the locks in it
+
+
+def test_the_tree_below_a_root_is_drawn_once() -> None:
+    """Patterns of what lies below a root are made of `Places`, too."""
+    below = re.compile(r"(containers|work|volumes|mounts|ingest|trash)/[*<]")
+    wrong = [
+        f"{name}:{node.lineno}"
+        for name, tree in files().items()
+        if name not in PLACES
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and below.match(node.value)
+    ]
+    assert not wrong, "files.places says where: " + ", ".join(wrong)
+
+
 def test_trees_are_removed_in_one_place() -> None:
     wrong = [f"{name}:{line}" for name, tree in files().items() for line in uses(tree, "shutil", ("rmtree",))]
     assert not wrong, "files.trees enters no mount: " + ", ".join(wrong)

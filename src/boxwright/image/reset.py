@@ -15,8 +15,13 @@ class StillMounted(Conflict):
     """Something under the root is a mount point, so removing would reach into it."""
 
 
-# Where rooms mount something of theirs under a root.
-_MOUNTS = ("containers/*/rootfs", "work/*/rootfs", "work/*/.mount-*", "volumes/*/_data", "mounts/*")
+def _mounts(places: Places) -> Sequence[Path]:
+    """Patterns of where rooms mount something of theirs under a root."""
+    work, containers = places.workspace("*"), places.container("*")
+    return (
+        *(containers / "rootfs", work / "rootfs", work / ".mount-*"),
+        *(places.volume("*") / "_data", places.mounts / "*"),
+    )
 
 
 def remove_root(root: Path) -> Sequence[Path]:
@@ -25,9 +30,10 @@ def remove_root(root: Path) -> Sequence[Path]:
     from boxwright.files.trees import erase
     from boxwright.snapshot.mount import detach, mounted_below
 
+    ours = [pattern.relative_to(root) for pattern in _mounts(Places(root))]
     for place in reversed(mounted_below(root)):
         inside = place.relative_to(root)
-        if any(len(inside.parts) == p.count("/") + 1 and inside.match(p) for p in _MOUNTS):
+        if any(len(inside.parts) == len(one.parts) and inside.match(str(one)) for one in ours):
             detach(place)
     # What is left was mounted by others: a removal would reach into it, and delete their files.
     if mounted := mounted_below(root):
