@@ -18,7 +18,7 @@ from boxwright.errors import BoxwrightError, Corrupt, Invalid
 from boxwright.image.changes import ChangeInvalid
 from boxwright.layer.scan import TarInvalid
 from boxwright.registry.client.fetch import DownloadFailed, DownloadMissing, ImportFileMissing
-from boxwright.registry.client.peers import NobodyThere, PeerUnreachable
+from boxwright.registry.client.peers import PeerAbsent, PeerUnreachable
 from support.image import engine, imported, rootfs, sound
 from support.web import web_server
 
@@ -140,5 +140,5 @@ def test_urls(eng: Engine, server: str) -> None:
     for path, error in (("missing", DownloadMissing), ("broken", DownloadFailed), ("torn", PeerUnreachable)):
         with pytest.raises(error):
             eng.images.import_(f"{server}/{path}", "bad")
-    with pytest.raises(NobodyThere, match=r"cannot reach 127\.0\.0\.1:1: connection refused"):
+    with pytest.raises(PeerAbsent, match=r"cannot reach 127\.0\.0\.1:1: connection refused"):
         eng.images.import_("http://127.0.0.1:1/x", "bad")

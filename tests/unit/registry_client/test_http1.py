@@ -15,8 +15,8 @@ from boxwright.errors import Invalid
 from boxwright.registry.client.http import Http, Reply, Timeouts
 from boxwright.registry.client.http1 import BodyStream, Stream, framing, parse_head, read_head, serves
 from boxwright.registry.client.peers import (
-    NobodyThere,
     NotHttp,
+    PeerAbsent,
     PeerUnreachable,
     ResponseTooLarge,
     UntrustedPeer,
@@ -325,14 +325,14 @@ def test_a_drip_ends(http: Http) -> None:
         thread.join(5)
 
 
-def test_nobody(http: Http) -> None:
+def test_an_absent_peer(http: Http) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(NobodyThere, match="refused"):
+    with pytest.raises(PeerAbsent, match="refused"):
         http.send("GET", f"http://127.0.0.1:{port}/")
-    with pytest.raises(NobodyThere, match="does not resolve"):
+    with pytest.raises(PeerAbsent, match="does not resolve"):
         http.send("GET", "http://nothing.invalid/")
-    with pytest.raises(NobodyThere):
+    with pytest.raises(PeerAbsent):
         http.send("GET", f"http://{'a' * 64}.example/")
 
 

@@ -15,8 +15,8 @@ from urllib.parse import SplitResult, quote
 from boxwright.errors import Invalid, Unavailable
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.peers import (
-    NobodyThere,
     NotHttp,
+    PeerAbsent,
     PeerUnreachable,
     Tls,
     no_such_name,
@@ -379,7 +379,7 @@ class Small:
 
 
 def _dial(host: str, port: int, shown: str, deadline: float) -> socket.socket:
-    """A connection to the first of the host's addresses that takes it. Raises NobodyThere, PeerUnreachable."""
+    """A connection to the first of the host's addresses that takes it. Raises PeerAbsent, PeerUnreachable."""
     try:
         found = socket.getaddrinfo(host.encode(), port, 0, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -397,7 +397,7 @@ def _dial(host: str, port: int, shown: str, deadline: float) -> socket.socket:
             last = error
     if isinstance(last, TimeoutError) and last.errno is None:
         raise PeerUnreachable(f"cannot reach {shown}: no connection within the time allowed") from last
-    raise NobodyThere(f"cannot reach {shown}: {_words(last)}") from last
+    raise PeerAbsent(f"cannot reach {shown}: {_words(last)}") from last
 
 
 def _request(method: str, url: SplitResult, headers: Mapping[str, str], body: bytes | None) -> bytes:

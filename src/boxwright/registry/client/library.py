@@ -14,7 +14,7 @@ from boxwright.errors import Invalid, Unavailable
 from boxwright.registry.client.addresses import split
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.peers import (
-    NobodyThere,
+    PeerAbsent,
     PeerUnreachable,
     Tls,
     no_such_name,
@@ -166,7 +166,7 @@ class translated:  # a class: this stands around every read of a body, and a gen
         if isinstance(error, e.NameResolutionError):
             raise no_such_name(host) from error
         if isinstance(error, e.NewConnectionError):
-            raise NobodyThere(f"cannot reach {host}: {_plain(error)}") from error
+            raise PeerAbsent(f"cannot reach {host}: {_plain(error)}") from error
         if isinstance(error, e.ConnectTimeoutError):
             raise PeerUnreachable(f"cannot reach {host}: no connection within the time allowed") from error
         if isinstance(error, e.ReadTimeoutError):

@@ -15,7 +15,7 @@ class PeerUnreachable(Unavailable):
     """The connection could not be made, or broke."""
 
 
-class NobodyThere(PeerUnreachable):
+class PeerAbsent(PeerUnreachable):
     """No connection at all: refused, no route, or no such name."""
 
 
@@ -47,9 +47,9 @@ class Tls:
 ORDINARY = Tls()
 
 
-def no_such_name(host: str) -> NobodyThere:
+def no_such_name(host: str) -> PeerAbsent:
     """The error for a host that has no address."""
-    return NobodyThere(
+    return PeerAbsent(
         f"cannot reach {host}: the name does not resolve",
         hint="check the name, the network and the proxy settings",
     )

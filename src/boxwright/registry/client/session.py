@@ -23,8 +23,8 @@ from boxwright.registry.client.errors import (
 )
 from boxwright.registry.client.http import Http, Reply, Timeouts
 from boxwright.registry.client.peers import (
-    NobodyThere,
     NotTls,
+    PeerAbsent,
     PeerUnreachable,
     ResponseTooLarge,
     Tls,
@@ -100,7 +100,7 @@ class RegistrySession:
             try:
                 return self._one_scheme()
             except PeerUnreachable as error:
-                if attempt == self._config.tries or isinstance(error, NobodyThere):
+                if attempt == self._config.tries or isinstance(error, PeerAbsent):
                     raise
                 self.pause(attempt)
         raise AssertionError("unreachable")
@@ -138,7 +138,7 @@ class RegistrySession:
                 f"http://{self.host.name}{self.host.root}/",
                 timeouts=Timeouts(connect=self.host.dial_timeout),
             )
-        except NobodyThere:
+        except PeerAbsent:
             raise
         except PeerUnreachable:
             return False
@@ -174,7 +174,7 @@ class RegistrySession:
                 raise
             except PeerUnreachable as error:
                 # A registry that restarts is waited for; a name mistyped should not take seconds to be told.
-                if attempt == tries or (isinstance(error, NobodyThere) and not self._spoke):
+                if attempt == tries or (isinstance(error, PeerAbsent) and not self._spoke):
                     raise
                 self.pause(attempt)
                 continue
