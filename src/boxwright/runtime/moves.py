@@ -31,7 +31,10 @@ class Ahead:
         self._over = False
 
     def __enter__(self) -> Self:
-        start_new_thread(self._work, ())
+        try:
+            start_new_thread(self._work, ())
+        except RuntimeError:  # no more threads may be started here: as slow as it was
+            pass
         return self
 
     def __exit__(self, *_: object) -> None:

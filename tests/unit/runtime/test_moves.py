@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
+from boxwright.runtime import moves
 from boxwright.runtime.moves import Ahead, own_group
 
 
@@ -75,3 +78,14 @@ def test_no_group_is_changed() -> None:
     with Ahead():
         pass
     assert Path("/proc/self/cgroup").read_text() == before
+
+
+def test_where_no_thread_can_be_started_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> int:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(moves, "start_new_thread", refused)
+    begun = []
+    with Ahead():
+        begun.append(1)
+    assert begun
