@@ -70,6 +70,10 @@ FORMS = [  # steps of all kinds, each on a base with a user and in a stage of it
     "COPY --from=empty / /f2/",
     "COPY --from=linked / /f3/",
     "ADD --chown=me:root a.txt /ad",
+    "COPY --exclude=*.bin --exclude=!x.bin flat /x1/",
+    "COPY --exclude=*.tmp a.txt link.txt /x2/",
+    "COPY --exclude=*.md <<t a.txt /x3/\n1\nt",
+    "COPY --exclude=t --from=one /r /x4/",
     "USER me\nWORKDIR /home/wd",
 ]
 CHANGES = ['CMD ["sh"]', "ENV PATH=/usr/bin:/bin"]
@@ -204,7 +208,7 @@ def test_what_changed_is_found_by_neither(docker: list[str], context: Path, tmp_
 def forms() -> str:
     """A Dockerfile of FORMS."""
     lines = [
-        "FROM busybox AS one\nRUN echo f > /f && mkdir /g && echo y > /g/y",
+        "FROM busybox AS one\nRUN echo f > /f && mkdir -p /g /r/s/d && echo y > /g/y && touch /r/s/d/t /r/u",
         "FROM scratch AS empty\nCOPY a.txt <<EOF /e/\ntext\nEOF",
         "FROM scratch AS linked\nCOPY --link --chown=5 a.txt /",
         "FROM busybox AS base\nRUN mkdir -p /etc && echo me:x:7:8::/:/bin/sh > /etc/passwd",
@@ -219,6 +223,9 @@ def test_every_kind_of_step_is_found(docker: list[str], context: Path, tmp_path:
     """The result's copies stand on all of them."""
     (context / "Dockerfile").write_text(forms())
     (context / "link.txt").symlink_to("a.txt")
+    (context / "flat").mkdir()
+    for name in ("a", "b.bin", "x.bin"):
+        (context / "flat" / name).write_text(name)
     there, here = tmp_path / "there", tmp_path / "here"
     buildx(docker, context, "--cache-to", f"type=local,dest={there},mode=min")
     found = ours(tmp_path / "first", context, cache_from=[f"type=local,src={there}"])

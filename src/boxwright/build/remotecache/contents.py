@@ -4,9 +4,11 @@ read."""
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from boxwright.build.context.tree import resolve_in
 from boxwright.build.dockerfile.globs import compile_match, has_wildcards
+from boxwright.build.dockerfile.ignore import NOTHING, IgnoreMatcher
 from boxwright.spec import hashes
 from boxwright.spec.values import dataclass
 
@@ -15,24 +17,44 @@ if TYPE_CHECKING:
     from boxwright.build.context.filetree import FileTree, TreeNode
 
 _CHUNK = 1 << 20
+_ROOT = "/"
+_SORTED = 12  # so many Go's sort leaves in order where they are equal
 _TYPES = {"file": "0", "dir": "5", "symlink": "2"}
 _EMPTY = "sha256:" + hashes.sha256(b"").hexdigest()
 
 
-def selected(tree: FileTree, paths: Sequence[str]) -> tuple[str, ...]:
-    """The digests under which BuildKit may know what these absolute, clean paths and patterns select together. With a
-    pattern there are two: up to BuildKit 0.25 a match was known by its last name alone, later by its path. Empty when
-    something selected has no digest here."""
-    patterns = {path: _matching(tree, path) for path in paths if has_wildcards(path)}
-    plain = {path: content(tree, path[1:]) for path in _outermost([p for p in paths if p not in patterns])}
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """What a step reads: an absolute, clean path or pattern, and of the files below those that `included` match (none:
+    all) and `excluded` do not, patterns relative to it as those of .dockerignore."""
+
+    path: str
+    included: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is one path with all that is below it."""
+        return not (self.included or self.excluded or has_wildcards(self.path))
+
+
+def selected(tree: FileTree, wanted: Sequence[Picked]) -> tuple[str, ...]:
+    """The digests under which BuildKit may know what these select together. Of what patterns match there are two: up to
+    BuildKit 0.25 a match was known by its last name alone, later by its path; the first is left out where it does not
+    tell directories apart. Empty when something selected has no digest here."""
+    matches = [(one.path, _matching(tree, one)) for one in wanted if not one.whole]
+    whole = [
+        (path, content(tree, path[1:])) for path in _outermost([one.path for one in wanted if one.whole])
+    ]
+    paths = [path for path, _ in (*whole, *matches)]
+    if len(paths) > _SORTED and len(set(paths)) < len(paths):
+        return ()
     found = []
-    for old in (False, True) if patterns else (False,):
-        digests = []
-        for path in sorted([*plain, *(path for path in paths if path in patterns)]):
-            matches = patterns.get(path)
-            digests.append(plain[path] if path in plain else matches and matches.digest(old))
-        if all(digests):
-            found.append("sha256:" + hashes.sha256("\0".join(map(str, digests)).encode()).hexdigest())
+    for old in (False, True) if matches else (False,):
+        digests = [*whole, *((path, one and one.digest(old)) for path, one in matches)]
+        told = [digest for _, digest in sorted(digests, key=lambda one: one[0])]
+        if all(told):
+            found.append("sha256:" + hashes.sha256("\0".join(map(str, told)).encode()).hexdigest())
     return tuple(found)
 
 
@@ -48,8 +70,8 @@ def _outermost(paths: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Matches:
-    """What a pattern matches, with all below it: paths from where the pattern begins, and digests. `flat`: there is no
-    directory among it."""
+    """What is selected of a path or pattern: paths from there, or from where the pattern begins, and digests. `flat`:
+    last names tell where each is."""
 
     pattern: str
     found: tuple[tuple[str, str], ...]
@@ -58,40 +80,92 @@ class _Matches:
     def digest(self, old: bool) -> str | None:
         if not self.found:
             return _EMPTY
-        first, digest = self.found[0]
-        if len(self.found) == 1 and posixpath.basename(first) == posixpath.basename(self.pattern):
-            return digest
+        named = [(path, _name(path or self.pattern), digest) for path, digest in self.found]
+        if len(named) == 1 and named[0][1] == _name(self.pattern):
+            return named[0][2]
         if old and not self.flat:
             return None
         if old:
-            raw = b"\0".join(_name(path) + digest.encode() for path, digest in self.found)
+            raw = b"\0".join(name + digest.encode() for _, name, digest in named)
         else:
-            raw = b"".join(_key(path) + digest.encode() for path, digest in self.found)
+            raw = b"".join(_key(path) + digest.encode() for path, _, digest in named)
         return "sha256:" + hashes.sha256(raw).hexdigest()
 
 
-def _matching(tree: FileTree, pattern: str) -> _Matches | None:
-    """None where the pattern goes by way of a link, and where it selects what is told in another way."""
+def _matching(tree: FileTree, wanted: Picked) -> _Matches | None:
+    """None where a pattern goes by way of a link, and where it selects what is told in another way."""
+    pattern, wild = wanted.path, has_wildcards(wanted.path)
     words = pattern.strip("/").split("/")
-    prefix = "/".join(words[: next(at for at, word in enumerate(words) if has_wildcards(word))])
-    start = tree.resolve(prefix)
-    if start is None or start.type != "dir":
+    prefix = "/".join(words[: next((at for at, word in enumerate(words) if has_wildcards(word)), len(words))])
+    start = resolve_in(tree, prefix, follow_last=wild)
+    if start is None or (wild and start.type != "dir"):
         return _Matches(pattern, (), True)
-    if start.path != prefix:
+    if wild and start.path != prefix:
         return None
-    found, flat, match, fits = list[tuple[str, str]](), True, "", compile_match(pattern).fullmatch
-    for node in tree.walk(prefix):
-        if not match or not node.path.startswith(match + "/"):
-            if not fits("/" + node.path):
-                continue
-            match = node.path
-        followed = node.type == "symlink" and match == node.path
-        digest = content(tree, node.path) if followed else _node(tree, node)
+    found, flat = list[tuple[str, str]](), True
+    fixed = () if wild else _fixed(start.path, wanted.included)
+    for node, top in _listed(tree, start, wanted):
+        digest = content(tree, node.path) if top and node.type == "symlink" else _node(tree, node)
         if digest is None:
             return None
-        flat = flat and node.type != "dir"
-        found.append((node.path[len(prefix) :].lstrip("/"), digest))
+        flat = flat and (node.type != "dir" or node.path in fixed)
+        found.append((node.path[len(start.path) :].lstrip("/"), digest))
     return _Matches(pattern, tuple(found), flat)
+
+
+def _fixed(top: str, included: Sequence[str]) -> set[str]:
+    """The directories whose place is known by the selection itself: one that lists files, and those on the way to one
+    path."""
+    found = {top}
+    if len(included) == 1 and not has_wildcards(included[0]) and "!" not in included[0]:
+        for word in included[0].split("/"):
+            top = f"{top}/{word}".lstrip("/")
+            found.add(top)
+    return found
+
+
+def _listed(tree: FileTree, start: TreeNode, wanted: Picked) -> Iterator[tuple[TreeNode, bool]]:
+    """The nodes that are selected, each behind the directories that it is in, and whether it is in none of them."""
+    included = IgnoreMatcher(wanted.included) if wanted.included else None
+    excluded = IgnoreMatcher(wanted.excluded) if wanted.excluded else None
+    wild = has_wildcards(wanted.path)
+    fits, top = compile_match(wanted.path).fullmatch, "" if wild else start.path
+    inner = tree.walk(start.path) if start.type == "dir" else ()
+    above: list[_Header] = []
+    for node in inner if wild or wanted.path == _ROOT else (start, *inner):
+        if wild and not (top and node.path.startswith(top + "/")):
+            if not fits("/" + node.path):
+                continue
+            top = node.path
+        while above and not node.path.startswith(above[-1].node.path + "/"):
+            above.pop()
+        below = above[-1] if above else None
+        rel, stays = node.path[len(top) :].lstrip("/"), True
+        in_number, out_number = (below.in_number, below.out_number) if below else (NOTHING, NOTHING)
+        if included is not None:
+            in_number = included.decide(rel, in_number)
+            stays = included.excludes(in_number)
+        if excluded is not None:
+            out_number = excluded.decide(rel, out_number)
+            stays = stays and not excluded.excludes(out_number)
+        if node.type == "dir":
+            above.append(_Header(node, in_number, out_number))
+        for header in above if stays else ():
+            if not header.listed:
+                header.listed = True
+                yield header.node, False
+        if stays and node.type != "dir":
+            yield node, not above
+
+
+@dataclass(slots=True)
+class _Header:
+    """A directory on the way, and the patterns that decided about it."""
+
+    node: TreeNode
+    in_number: int
+    out_number: int
+    listed: bool = False
 
 
 def _key(path: str) -> bytes:

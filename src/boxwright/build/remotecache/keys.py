@@ -19,12 +19,13 @@ import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+from boxwright.build.dockerfile.globs import has_wildcards
 from boxwright.build.graph import Selection, Vertex
 from boxwright.build.ops.copy import CopyOp, CopyPart
 from boxwright.build.ops.exec import ExecMount, ExecOp, StepLimits
 from boxwright.build.ops.source import ImageOp, ScratchOp
 from boxwright.build.ops.workdir import WorkdirOp
-from boxwright.build.remotecache.contents import selected
+from boxwright.build.remotecache.contents import Picked, selected
 from boxwright.spec import hashes
 from boxwright.spec.config import DEFAULT_PATH
 from boxwright.spec.digest import chain_id
@@ -268,7 +269,7 @@ class _Mounted:
                 if selection is None:
                     return None
                 paths = [_ROOT] if _ROOT in read else read
-                contents = _contents(selection, paths)
+                contents = _contents(selection, [Picked(path) for path in paths])
                 return KeyInput(contents=contents) if contents else None
         return None
 
@@ -312,7 +313,7 @@ def _workdir(op: WorkdirOp, on_nothing: bool) -> StepKey | None:
 
 
 def _copy(op: CopyOp, selection: Selection | None, on_nothing: bool) -> StepKey | None:
-    if op.excludes or op.parents or op.epoch is not None or (op.link and not op.independent):
+    if op.epoch is not None or (op.link and not op.independent):
         return None
     merged = op.link and not on_nothing  # nothing and something is something
     on_nothing = on_nothing or op.link
@@ -323,22 +324,23 @@ def _copy(op: CopyOp, selection: Selection | None, on_nothing: bool) -> StepKey 
     if any(part.mode is not None or "\\" in part.source for part in read):
         return None
     common = {"dest": op.dest, **_some(owner=owner), **_mode(op.chmod)}
+    excluded = _some(exclude_patterns=list(op.excludes))
     inputs = [] if on_nothing else [KeyInput(0)]
     actions: list[tuple[dict[str, Any], int]] = []
     if read:
-        sources = [posixpath.normpath("/" + part.source.lstrip("/")) for part in read]
-        source = _source(read[0], sources, selection)
+        sources = [_wanted(op, part.source) for part in read]
+        source = None if ("",) in [one.included for one in sources] else _source(read[0], sources, selection)
         if source is None:
             return None
         inputs.append(source)
-        actions = [(_action(path, common, part), len(inputs) - 1) for path, part in zip(sources, read)]
+        actions = [(_action(one, common, part), len(inputs) - 1) for one, part in zip(sources, read)]
     for part in op.parts[len(read) :]:
         made = KeyInput(
             selector=_sha(f"/{part.source}".encode()), made=_made(_mkfile(part.source, part.data))
         )
         if made not in inputs:
             inputs.append(made)
-        actions.append((_inline(part.source, common, op.chmod), inputs.index(made)))
+        actions.append((_inline(part.source, common, excluded), inputs.index(made)))
     first = -1 if on_nothing else 0
     last = len(actions) - 1
     indexes = [
@@ -353,11 +355,23 @@ def _copy(op: CopyOp, selection: Selection | None, on_nothing: bool) -> StepKey 
     return StepKey(digest=output(merge), inputs=(KeyInput(0),), merged=copied)
 
 
-def _action(source: str, common: Mapping[str, Any], part: CopyPart) -> dict[str, Any]:
+def _wanted(op: CopyOp, source: str) -> Picked:
+    """With --parents, BuildKit reads what a pattern matches below the pivot."""
+    if not op.parents:
+        return Picked(_clean(source), (), op.excludes)
+    above, pivot, below = source.partition("/./")
+    return Picked(_clean(above if pivot else ""), (_clean(below if pivot else source)[1:],), op.excludes)
+
+
+def _clean(path: str) -> str:
+    return posixpath.normpath("/" + path.lstrip("/"))
+
+
+def _action(wanted: Picked, common: Mapping[str, Any], part: CopyPart) -> dict[str, Any]:
     said = {**common}
     symbolic = _some(modeStr=said.pop("modeStr", ""))
     return {
-        "src": posixpath.basename(source) or _ROOT,
+        "src": posixpath.basename(wanted.path) or _ROOT,
         **said,
         "followSymlink": True,
         "dirCopyContents": True,
@@ -366,28 +380,37 @@ def _action(source: str, common: Mapping[str, Any], part: CopyPart) -> dict[str,
         "allowWildcard": True,
         "allowEmptyWildcard": True,
         "timestamp": -1,
+        **_some(include_patterns=list(wanted.included), exclude_patterns=list(wanted.excluded)),
         **symbolic,
+        **_some(required_paths=_required(wanted)),
     }
 
 
-def _inline(name: str, common: Mapping[str, Any], chmod: str) -> dict[str, Any]:
+def _required(wanted: Picked) -> list[str]:
+    """What BuildKit 0.27 and later say of --parents: a path has to be there, a pattern need not match."""
+    paths = [posixpath.join(wanted.path, path) for path in wanted.included]
+    return [path for path in paths if not has_wildcards(path)]
+
+
+def _inline(name: str, common: Mapping[str, Any], excluded: Mapping[str, Any]) -> dict[str, Any]:
     said = {**common}
     symbolic = _some(modeStr=said.pop("modeStr", ""))
-    return {"src": name, **said, "createDestPath": True, "timestamp": -1, **symbolic}
+    return {"src": name, **said, "createDestPath": True, "timestamp": -1, **excluded, **symbolic}
 
 
-def _source(part: CopyPart, sources: Sequence[str], selection: Selection | None) -> KeyInput | None:
+def _source(part: CopyPart, sources: Sequence[Picked], selection: Selection | None) -> KeyInput | None:
     """Where files come from: of the context they are known by content, of another step by what is read of it, and by
     content, too, once that is known."""
     contents = _contents(selection, sources) if selection is not None else ()
     if part.origin == "input":
-        return KeyInput(part.input, _sha("\0".join(sorted(sources, reverse=True)).encode()), contents)
+        paths = sorted((one.path for one in sources), reverse=True)
+        return KeyInput(part.input, _sha("\0".join(paths).encode()), contents)
     return KeyInput(contents=contents) if contents else None
 
 
-def _contents(selection: Selection, paths: Sequence[str]) -> tuple[str, ...]:
-    """The records of what is at these paths and patterns."""
-    return tuple(output(digest, -1) for digest in selected(selection.payload[0].tree, paths))
+def _contents(selection: Selection, wanted: Sequence[Picked]) -> tuple[str, ...]:
+    """The records of what these select."""
+    return tuple(output(digest, -1) for digest in selected(selection.payload[0].tree, wanted))
 
 
 def _files(actions: Sequence[Mapping[str, Any]], indexes: list[list[int]]) -> str:

@@ -16,7 +16,7 @@ from boxwright.build.ops.copy import CopyOp, CopyPart
 from boxwright.build.ops.exec import ExecMount, ExecOp, StepLimits
 from boxwright.build.ops.source import ImageOp, ScratchOp
 from boxwright.build.ops.workdir import WorkdirOp
-from boxwright.build.remotecache.contents import selected
+from boxwright.build.remotecache.contents import Picked, selected
 from boxwright.build.remotecache.keys import KeyInput, KnownKeys, describe, go_json
 from boxwright.files.trees import erase
 from boxwright.spec.digest import DiffID
@@ -171,13 +171,66 @@ def test_patterns(tmp_path: Path) -> None:
         (tmp_path / name).write_text(name[-1])
     (tmp_path / "to").symlink_to("two")
     tree = LocalContext(tmp_path)
-    assert len(selected(tree, ["/one/*"])) == 2 and len(selected(tree, ["/one/a"])) == 1
-    assert selected(tree, ["/one/?"]) == selected(tree, ["/one/*"]) != selected(tree, ["/two/*"])
-    assert selected(tree, ["/t*/?"])[1] == selected(tree, ["/two/*"])[1]
-    assert selected(tree, ["/t*/?"])[0] != selected(tree, ["/two/*"])[0]
-    assert len(selected(tree, ["/t*"])) == 1 and selected(tree, ["/to/*"]) == ()
-    assert selected(tree, ["/none*"]) == selected(tree, ["/gone/*"])
-    assert selected(tree, ["/gone"]) == ()
+    assert len(selected(tree, [Picked("/one/*")])) == 2 and len(selected(tree, [Picked("/one/a")])) == 1
+    assert (
+        selected(tree, [Picked("/one/?")])
+        == selected(tree, [Picked("/one/*")])
+        != selected(tree, [Picked("/two/*")])
+    )
+    assert selected(tree, [Picked("/t*/?")])[1] == selected(tree, [Picked("/two/*")])[1]
+    assert selected(tree, [Picked("/t*/?")])[0] != selected(tree, [Picked("/two/*")])[0]
+    assert len(selected(tree, [Picked("/t*")])) == 1 and selected(tree, [Picked("/to/*")]) == ()
+    assert selected(tree, [Picked("/none*")]) == selected(tree, [Picked("/gone/*")])
+    assert selected(tree, [Picked("/gone")]) == ()
+
+
+def test_what_is_left_out(tmp_path: Path) -> None:
+    """What --exclude leaves out, and what --parents does not take, has no part in the name; where a file is, has."""
+    (tmp_path / "dir/sub").mkdir(parents=True)
+    for name in ("dir/a", "dir/b.md", "dir/sub/c", "dir/sub/d.md"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "to").symlink_to("dir/a")
+
+    def read(path: str, *included: str, excluded: tuple[str, ...] = ("**/*.md",)) -> tuple[str, ...]:
+        return selected(LocalContext(tmp_path), [Picked(path, included, excluded)])
+
+    forms = {
+        "tree": read("/dir"),
+        "one": read("/dir/a"),
+        "link": read("/to"),
+        "pattern": read("/*"),
+        "parents": read("/", "dir/sub"),
+        "below": read("/dir", "**/c"),
+        "but": read("/dir", excluded=("*", "!sub/c")),
+        "top": read("/", excluded=("*.md", "dir/sub")),
+    }
+    old = {name for name, digests in forms.items() if len(digests) == 2}
+    assert old == {"one", "link", "parents"}  # there is no directory whose files could be another's
+    assert forms["one"] == forms["link"] and forms["below"] == forms["but"]
+    assert len({one[0] for one in forms.values()}) == len(forms) - 2
+    (tmp_path / "dir/b.md").write_text("other")
+    (tmp_path / "dir/sub/new.md").touch()
+    again = {name: read(*path) for name, path in {"tree": ("/dir",), "parents": ("/", "dir/sub")}.items()}
+    assert again == {name: forms[name] for name in again}
+    (tmp_path / "dir/sub/c").rename(tmp_path / "dir/c")
+    assert read("/dir")[0] != forms["tree"][0] and read("/dir", "**/c")[0] != forms["below"][0]
+    assert read("/gone") == read("/none") == read("/dir", excluded=("**",))
+
+
+def test_parents_and_exclude_are_in_the_key(read: Selection) -> None:
+    def one(source: str = "a.txt", **more: Any) -> str:
+        return key(CopyOp(parts=(replace(COPY, source=source),), dest="/x/", **more), read)[0]
+
+    found = [
+        one(),
+        one(excludes=("*.md",)),
+        one(excludes=("!*.md",)),
+        one(parents=True),
+        one("./a*", parents=True),
+        one("more/./a.txt", parents=True),
+    ]
+    assert len(set(found)) == len(found)
+    assert one("/a.txt", parents=True) == one(parents=True) == one("./a.txt", parents=True)
 
 
 def test_names_that_docker_wrote(read: Selection) -> None:
@@ -190,6 +243,7 @@ def test_names_that_docker_wrote(read: Selection) -> None:
         "numbers": key(CopyOp(parts=(COPY,), dest="/c2", chown="5:6"), read)[0],
         "root": key(CopyOp(parts=(COPY,), dest="/c5", chown="root:root"), read)[0],
         "mode": key(CopyOp(parts=(COPY,), dest="/c6", chmod="u+x"), read)[0],
+        "exclude": key(CopyOp(parts=(COPY,), dest="/x2/", excludes=("*.tmp",)), read)[0],
         "text": key(CopyOp(parts=(text,), dest="/h1"))[0],
         "made": key(CopyOp(parts=(text,), dest="/h1"))[1][1].made[7:19],
         "workdir": key(WorkdirOp("/home/wd", user="me"))[0],
@@ -201,6 +255,7 @@ def test_names_that_docker_wrote(read: Selection) -> None:
         "numbers": "416817abf020",
         "root": "fceee8e2ee4c",
         "mode": "f696ef7f7dcc",
+        "exclude": "f44be82f3bde",
         "text": "7d18606906f4",
         "made": "937d81f2e889",
         "workdir": "2e450afe6810",
@@ -247,8 +302,7 @@ def test_what_has_no_name_there(read: Selection) -> None:
         run("x", epoch=5),
         WorkdirOp("/x", epoch=5),
         CopyOp(parts=(COPY,), dest="/x", chown="me:"),
-        CopyOp(parts=(COPY,), dest="/x", excludes=("*.md",)),
-        CopyOp(parts=(COPY,), dest="/x", parents=True),
+        CopyOp(parts=(replace(COPY, source="/"),), dest="/x", parents=True),
         CopyOp(parts=(CopyPart(origin="context", source="a\\\\.txt"),), dest="/x"),
         CopyOp(parts=(CopyPart(origin="context", source="gone"),), dest="/x"),
         CopyOp(parts=(COPY,), dest="/x", chmod="755", link=True),
