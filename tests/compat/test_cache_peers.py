@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -19,6 +20,7 @@ from support import REAL_ROOT
 from support.caches import StepCached, StepStarted
 from support.corpus import leave
 from support.gha import github
+from support.gitserver import git, publish, serving
 from support.image import engine as make_engine
 from support.peers import docker_registry, dockerd, needs
 
@@ -245,3 +247,38 @@ def test_github_s_cache_both_ways(docker: list[str], context: Path, tmp_path: Pa
         ours(tmp_path / "second", context, cache_to=[here.options(mode="max")])
         found = buildx(docker, context, "--cache-from", here.options())
         assert len([name for name in found if "--link" not in name]) == STEPS - 2, found
+
+
+def test_what_is_fetched_is_found(docker: list[str], context: Path, tmp_path: Path) -> None:
+    """Files are known by what they are and when they were made, repositories by their commits."""
+    there, here, work, top = (tmp_path / name for name in ("there", "here", "work", "top"))
+    (work / "sub").mkdir(parents=True)
+    (work / "sub/f").write_text("f")
+    git(work, "init", "-q", "-b", "main")
+    git(work, "add", ".")
+    git(work, "commit", "-q", "-m", "c")
+    top.mkdir()
+    publish(work, top / "r.git")
+    (top / "one.txt").write_text("one")
+    (top / "two.txt").write_text("two")
+    digest = hashlib.sha256(b"one").hexdigest()
+    with serving(top) as url:
+        forms = [
+            f"ADD {url}/one.txt /a/",
+            f"ADD --chmod=640 --chown=5 {url}/one.txt {url}/two.txt a.txt /b/",
+            f"ADD --checksum=sha256:{digest} {url}/one.txt /c",
+            f"ADD {url}/smart/r.git /d/",
+            f"ADD --exclude=*.md {url}/smart/r.git#main:sub /e/",
+            f"ADD --link {url}/two.txt /f/",
+            f"ADD {url}/two.txt <<x /g/\n1\nx",
+        ]
+        (context / "Dockerfile").write_text("\n".join(["FROM busybox", *forms]) + "\n")
+        buildx(docker, context, "--cache-to", f"type=local,dest={there},mode=max")
+        cached = ours(tmp_path / "first", context, cache_from=[f"type=local,src={there}"], tags=["app"])
+        assert len([name for name in cached if "/8]" in name]) == len(forms)
+        ours(tmp_path / "second", context, cache_to=[f"type=local,dest={here},mode=max"])
+        cached = buildx(docker, context, "--cache-from", f"type=local,src={here}")
+        assert len([name for name in cached if "--link" not in name]) == len(forms) - 1, cached
+        (top / "two.txt").write_text("other")
+        changed = ours(tmp_path / "third", context, cache_from=[f"type=local,src={there}"], tags=["app"])
+        assert not [name for name in changed if "two.txt" in name]

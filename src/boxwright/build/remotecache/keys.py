@@ -18,11 +18,14 @@ import json
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from urllib.parse import unquote, urlsplit
 
 from boxwright.build.dockerfile.globs import has_wildcards
 from boxwright.build.graph import Selection, Vertex
 from boxwright.build.ops.copy import CopyOp, CopyPart
 from boxwright.build.ops.exec import ExecMount, ExecOp, StepLimits
+from boxwright.build.ops.git import GitOp
+from boxwright.build.ops.http import HttpOp
 from boxwright.build.ops.source import ImageOp, ScratchOp
 from boxwright.build.ops.workdir import WorkdirOp
 from boxwright.build.remotecache.contents import Picked, selected
@@ -34,6 +37,8 @@ from boxwright.spec.values import dataclass
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from boxwright.build.context.filetree import FileTree
 
 _ROOT = "/"
 _NETWORKS = {"default": 0, "host": 1, "none": 2}
@@ -80,7 +85,7 @@ def describe(
     if isinstance(op, ExecOp):
         return None if on_nothing else _exec(op, vertex, below)
     if isinstance(op, CopyOp):
-        return _copy(op, selection, on_nothing)
+        return _copy(op, vertex, selection=selection, below=below)
     return None
 
 
@@ -104,12 +109,10 @@ class KnownKeys:
         return self._selections().get(vertex.id)
 
     def waits(self, vertex: Vertex) -> bool:
-        """Whether it is not known yet what the step, or what it mounts, reads of the context."""
+        """Whether it is not known yet what the step, or what it mounts, reads of the context, or what it adds is."""
         known = self._selections()
-        return any(
-            one.op.reads == "local" and one.id not in known
-            for one in (vertex, *(one for one in vertex.inputs if one.hidden))
-        )
+        read = [vertex, *(one for one in vertex.inputs if one.hidden or one.op.reads == "remote")]
+        return any(one.op.reads in ("local", "remote") and one.id not in known for one in read)
 
 
 def output(digest: str, number: int = 0) -> str:
@@ -269,7 +272,7 @@ class _Mounted:
                 if selection is None:
                     return None
                 paths = [_ROOT] if _ROOT in read else read
-                contents = _contents(selection, [Picked(path) for path in paths])
+                contents = _contents(selection.payload[0].tree, [Picked(path) for path in paths])
                 return KeyInput(contents=contents) if contents else None
         return None
 
@@ -312,35 +315,42 @@ def _workdir(op: WorkdirOp, on_nothing: bool) -> StepKey | None:
     return StepKey(digest=_files([made], [[0, -1, 0]]), inputs=(KeyInput(0),))
 
 
-def _copy(op: CopyOp, selection: Selection | None, on_nothing: bool) -> StepKey | None:
+def _copy(op: CopyOp, vertex: Vertex, selection: Selection | None, below: Selections) -> StepKey | None:
+    on_nothing = bool(vertex.inputs) and isinstance(vertex.inputs[0].op, ScratchOp)
     if op.epoch is not None or (op.link and not op.independent):
         return None
     merged = op.link and not on_nothing  # nothing and something is something
     on_nothing = on_nothing or op.link
     owner = _owner(op.chown, -1 if on_nothing else 0) if op.chown else {}
     read = [part for part in op.parts if part.origin != "inline"]
-    if owner is None or len({(part.origin, part.input, part.context) for part in read}) > 1:
-        return None
-    if any(part.mode is not None or "\\" in part.source for part in read):
+    if owner is None or any("\\" in part.source for part in read):
         return None
     common = {"dest": op.dest, **_some(owner=owner), **_mode(op.chmod)}
     excluded = _some(exclude_patterns=list(op.excludes))
     inputs = [] if on_nothing else [KeyInput(0)]
     actions: list[tuple[dict[str, Any], int]] = []
-    if read:
-        sources = [_wanted(op, part.source) for part in read]
-        source = None if ("",) in [one.included for one in sources] else _source(read[0], sources, selection)
-        if source is None:
+    fetched = [_fetched(vertex, part, below) for part in read]
+    sources = [_wanted(op, part.source) for part in read]
+    together = [one for one, alone in zip(sources, fetched) if alone is None]
+    for number, (part, picked, alone) in enumerate(zip(read, sources, fetched)):
+        tree = selection.payload[number].tree if selection is not None else None
+        source = _source(part, together, tree) if alone is None else alone.source
+        if source is None or ("",) in [one.included for one in together]:
             return None
-        inputs.append(source)
-        actions = [(_action(one, common, part), len(inputs) - 1) for one, part in zip(sources, read)]
+        if source not in inputs:
+            inputs.append(source)
+        if alone is None:
+            action = _action(picked, common, part)
+        else:
+            action = _plain(alone.name, common, {**_some(unpack=part.unpack), **excluded})
+        actions.append((action, inputs.index(source)))
     for part in op.parts[len(read) :]:
         made = KeyInput(
             selector=_sha(f"/{part.source}".encode()), made=_made(_mkfile(part.source, part.data))
         )
         if made not in inputs:
             inputs.append(made)
-        actions.append((_inline(part.source, common, excluded), inputs.index(made)))
+        actions.append((_plain(part.source, common, excluded), inputs.index(made)))
     first = -1 if on_nothing else 0
     last = len(actions) - 1
     indexes = [
@@ -392,25 +402,75 @@ def _required(wanted: Picked) -> list[str]:
     return [path for path in paths if not has_wildcards(path)]
 
 
-def _inline(name: str, common: Mapping[str, Any], excluded: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(name: str, common: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Copies one thing as it is called."""
     said = {**common}
     symbolic = _some(modeStr=said.pop("modeStr", ""))
-    return {"src": name, **said, "createDestPath": True, "timestamp": -1, **excluded, **symbolic}
+    unpack = _some(attemptUnpackDockerCompatibility=more.get("unpack"))
+    excluded = {name: value for name, value in more.items() if name != "unpack"}
+    return {"src": name, **said, **unpack, "createDestPath": True, "timestamp": -1, **excluded, **symbolic}
 
 
-def _source(part: CopyPart, sources: Sequence[Picked], selection: Selection | None) -> KeyInput | None:
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """What ADD fetches: its record, which is made of nothing here (None where it has no name), and what it is called
+    in it."""
+
+    name: str
+    source: KeyInput | None
+
+
+def _fetched(vertex: Vertex, part: CopyPart, below: Selections) -> _Fetched | None:
+    """None for what is not fetched."""
+    of = vertex.inputs[part.input] if part.origin == "input" else vertex
+    if not isinstance(of.op, (HttpOp, GitOp)):
+        return None
+    selection, name = below(of), part.source.strip("/")
+    if isinstance(of.op, HttpOp):
+        key = _url(of.op, name, selection)
+    else:
+        key, name = _commit(of.op, name.removesuffix(".").rstrip("/"), selection), _ROOT
+    made = output(_sha(f"buildkit.source.v0:{key}".encode()))
+    path = name if name == _ROOT else f"/{name}"
+    return _Fetched(name, KeyInput(selector=_sha(path.encode()), made=made) if key else None)
+
+
+def _url(op: HttpOp, name: str, selection: Selection | None) -> str:
+    """The name of a download: of what it is and when it was made."""
+    if posixpath.basename(unquote(urlsplit(op.url).path).rstrip("/")) != name or op.epoch is not None:
+        return ""
+    digest, modified = op.checksum, ""
+    if not digest:
+        if selection is None:
+            return ""
+        digest, modified = selection.payload["digest"], selection.payload["modified"]
+    told = {"Filename": name, "Perm": 0, "UID": 0, "GID": 0, "Checksum": digest}
+    return _sha(go_json(told | _some(LastModTime=modified)))
+
+
+def _commit(op: GitOp, directory: str, selection: Selection | None) -> str:
+    """The name of a checkout. One with its repository in it depends on more."""
+    commit = op.commit or (selection.payload if selection is not None else "")
+    if not commit or op.keep_git_dir or op.epoch is not None:
+        return ""
+    times = f"(mtime={op.mtime})" if op.mtime == "commit" else ""
+    modules = "" if op.submodules else "(skip-submodules)"
+    return f"{commit}{f':{directory}' if directory else ''}{modules}{times}"
+
+
+def _source(part: CopyPart, sources: Sequence[Picked], tree: FileTree | None) -> KeyInput | None:
     """Where files come from: of the context they are known by content, of another step by what is read of it, and by
     content, too, once that is known."""
-    contents = _contents(selection, sources) if selection is not None else ()
+    contents = _contents(tree, sources) if tree is not None else ()
     if part.origin == "input":
         paths = sorted((one.path for one in sources), reverse=True)
         return KeyInput(part.input, _sha("\0".join(paths).encode()), contents)
     return KeyInput(contents=contents) if contents else None
 
 
-def _contents(selection: Selection, wanted: Sequence[Picked]) -> tuple[str, ...]:
+def _contents(tree: FileTree, picked: Sequence[Picked]) -> tuple[str, ...]:
     """The records of what these select."""
-    return tuple(output(digest, -1) for digest in selected(selection.payload[0].tree, wanted))
+    return tuple(output(digest, -1) for digest in selected(tree, picked))
 
 
 def _files(actions: Sequence[Mapping[str, Any]], indexes: list[list[int]]) -> str:

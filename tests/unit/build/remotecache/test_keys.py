@@ -14,6 +14,8 @@ from boxwright.build.context.tree import SourceSet
 from boxwright.build.graph import Graph, Selection, Tree, Vertex
 from boxwright.build.ops.copy import CopyOp, CopyPart
 from boxwright.build.ops.exec import ExecMount, ExecOp, StepLimits
+from boxwright.build.ops.git import GitOp
+from boxwright.build.ops.http import HttpOp
 from boxwright.build.ops.source import ImageOp, ScratchOp
 from boxwright.build.ops.workdir import WorkdirOp
 from boxwright.build.remotecache.contents import Picked, selected
@@ -71,8 +73,10 @@ def test_a_context_may_be_deep(tmp_path: Path) -> None:
         top = below
     os.close(top)
     selection = Selection("", payload=(SourceSet(LocalContext(tmp_path), ()),))
-    found = key(CopyOp(parts=(CopyPart(origin="context", source="d"),), dest="/d"), selection)
-    erase(tmp_path / "d")  # pytest would not get so deep
+    try:
+        found = key(CopyOp(parts=(CopyPart(origin="context", source="d"),), dest="/d"), selection)
+    finally:
+        erase(tmp_path / "d")  # pytest would not get so deep
     assert found[1][1].contents
 
 
@@ -310,6 +314,34 @@ def test_what_has_no_name_there(read: Selection) -> None:
     for op in unnamed:
         graph = Graph()
         assert describe(graph.vertex(op, [image(graph), image(graph)]), read) is None, op
+
+
+def test_what_is_fetched() -> None:
+    """By what it is, not by where it came from; with nothing known, and where more decides, it has no name."""
+    commit, digest = "0123456789" * 4, f"sha256:{'5' * 64}"
+    known = {"digest": digest, "modified": "Mon, 01 Jan 2024 00:00:00 GMT"}
+
+    def one(op: Any, source: str, selected: object = None) -> str | None:
+        graph = Graph()
+        of = graph.vertex(op)
+        copy = CopyOp(parts=(CopyPart(origin="input", source=source, input=1),), dest="/x")
+        there = Selection("", payload=selected) if selected is not None else None
+        keys = KnownKeys(lambda: {of.id: there} if there is not None else {})
+        vertex = graph.vertex(copy, [image(graph), of])
+        assert keys.waits(vertex) == (there is None and of.op.reads == "remote")
+        found = keys.of(vertex)
+        return found.inputs[1].made if found is not None else None
+
+    url, sums = HttpOp("http://a/f"), HttpOp("http://a/f", digest)
+    assert one(url, "/f", known) == one(HttpOp("https://b/c/f?x"), "/f", known) != one(sums, "/f")
+    assert one(url, "/f", {**known, "modified": ""}) == one(sums, "/f") is not None
+    assert one(url, "/f") is None and one(replace(url, epoch=5), "/f", known) is None
+    assert one(HttpOp("http://a/f/"), "/__unnamed__", known) is None
+    branch, fixed = GitOp(url="http://a/r.git"), GitOp(url="http://b/r.git", ref=commit)
+    assert one(branch, "//.", commit) == one(fixed, "//.") != one(fixed, "/sub/.")
+    others = {one(replace(fixed, submodules=False), "//."), one(replace(fixed, mtime="commit"), "//.")}
+    assert len({*others, one(fixed, "//."), None}) == 4
+    assert one(branch, "//.") is None and one(replace(fixed, keep_git_dir=True), "//.") is None
 
 
 def test_json_is_go_s() -> None:
