@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """`action` is push, pull or delete; `digest` is '' when a tag alone was deleted; `size` is in bytes, `time` a Unix
-    time; `user` and `remote` (an address) are '' for what the registry did by itself."""
+    """`action` is one of `config.EVENTS`; `digest` is '' when a tag alone was deleted; `size` is in bytes, `time` a
+    Unix time; `user` and `remote` (an address) are '' for what the registry did by itself."""
 
     action: str
     repository: str
