@@ -214,7 +214,9 @@ def test_what_the_user_may_not_have(world: World) -> None:
 
     assert "invalid IPv6 address: zz" in told("--network", "na", "--ip6", "zz")
     assert "Address already in use" in told("--network", "na", "--ip6", "fd00:1::1")
-    assert "it is not in subnet fd00:1::/64" in told("--network", "na", "--ip6", "fd00:2::5")
+    assert "no configured subnet or ip-range contain the IP address fd00:2::5" in told(
+        "--network", "na", "--ip6", "fd00:2::5"
+    )
     assert "supported on user defined networks only" in told("--ip6", "fd00::5")
     assert "invalid link-local IP address: zz" in told("--link-local-ip", "zz")
     assert "invalid gw-priority (a)" in told("--network", "name=na,gw-priority=a")

@@ -48,6 +48,19 @@ def test_what_has_less_effect_than_was_asked_is_said(root: Root) -> None:
     assert b"WARNING: OOM killer is disabled for the container, but no memory limit is set" in err
 
 
+def test_a_quota_is_lifted_again(root: Root) -> None:
+    """With every runtime: crun has no word for it on cgroup v1."""
+    quota = "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null || cut -d' ' -f1 /sys/fs/cgroup/cpu.max"
+    assert root.out(*lean("--cpu-quota", "-1", IMAGE, "sh", "-c", quota)) in ("-1", "max")
+    root.run(
+        *("run", "-d", "--name", "some", "--network", "none", "--cpu-quota", "20000"), IMAGE, "sleep", "1000"
+    )
+    assert root.out("exec", "some", "sh", "-c", quota) == "20000"
+    root.run("update", "--cpu-quota", "-1", "some")
+    assert root.out("exec", "some", "sh", "-c", quota) in ("-1", "max")
+    root.run("rm", "-f", "some")
+
+
 def a_disk() -> str:
     for name in sorted(os.listdir("/sys/block")):
         if os.path.exists(f"/dev/{name}") and not name.startswith(("loop", "ram", "zram")):

@@ -152,15 +152,22 @@ class Operand:
         """As error messages name it: ``-n, --last``; older names of the same option are left out."""
         return ", ".join(filter(None, (self.short, self.long if len(self.long) > 2 else "")))
 
+    def _value(self, text: str) -> Any:
+        if self.type is int:
+            from boxwright.spec.text import go_int
+
+            return go_int(text)
+        return self.type(text) if self.type is not None else text
+
     def convert(self, text: str, prog: str) -> Any:
         """The value that the text means. Raises FlagError."""
         reason = hint = ""
         try:
-            value = self.type(text) if self.type is not None else text
+            value = self._value(text)
         except BoxwrightError as error:
             reason, hint = str(error), error.hint
         except (ValueError, OverflowError) as error:
-            reason = f'strconv.ParseInt: parsing "{text}": invalid syntax' if self.type is int else str(error)
+            reason = str(error)
         else:
             if self.choices is None or value in self.choices:
                 return value

@@ -13,10 +13,11 @@ from boxwright.container.config import (
     MountSpec,
     PortBinding,
 )
-from boxwright.container.endpoints import check_wish, wish_of
-from boxwright.container.mounts import parse_volumes_from
+from boxwright.container.endpoints import check_no_wish, check_wish, wish_of
+from boxwright.container.mounts import chosen_mounts, parse_volumes_from
 from boxwright.container.options import (
     check_line,
+    check_unicode,
     check_word,
     parse_address,
     parse_host,
@@ -65,6 +66,7 @@ class Creation:
 
     def _check(self) -> None:
         config = self._config
+        check_unicode(config.to_json())
         if config.auto_remove and config.restart.name not in ("no", ""):
             raise ContainerConfigInvalid("conflicting options: cannot specify both --restart and --rm")
         check_log(config.log_driver, config.log_opts)
@@ -148,6 +150,7 @@ class Creation:
         merged = spec.merge_config(said, config, hostname=hostname, image_name=image_name)
         spec.argv(merged)
         linked = self._links()
+        networks = self._networks()
         points, anonymous, fill = self._mounts(merged)
         record = {
             "config": replace(config, name="").to_json(),
@@ -159,7 +162,7 @@ class Creation:
             "anonymous": anonymous,
             "fill": fill,
             "hostname": hostname,
-            "networks": self._networks(),
+            "networks": networks,
             **({"links": linked} if linked else {}),
         }
         return {
@@ -195,12 +198,8 @@ class Creation:
         if mode in ("host", "none") or mode.startswith("container:"):
             if mode.startswith("container:"):
                 self._catalog.get(mode.partition(":")[2])
-            if any(wish_of(e).keys() - {"mac"} for e in config.endpoints):
-                raise ContainerConfigInvalid(
-                    "invalid config for network "
-                    + mode
-                    + ": network-scoped aliases and addresses are only supported for user-defined networks"
-                )
+            for endpoint in config.endpoints:
+                check_no_wish(mode, wish_of(endpoint))
             return {}
         out: dict[str, Any] = {}
         first = next((e for e in config.endpoints if e.network == mode), EndpointConfig(mode))
@@ -213,20 +212,28 @@ class Creation:
     # --- mounts --------------------------------------------------------------------------------
 
     def _mounts(self, merged: dict[str, Any]) -> tuple[list[MountPoint], list[str], list[str]]:
-        """Mount points by target, names of the anonymous volumes made for them, targets to fill from the image."""
-        points: dict[str, MountPoint] = {}
+        """Mount points by target, names of the anonymous volumes made for them, targets to fill from the image. What
+        fails leaves no anonymous volume."""
+        chosen = chosen_mounts(self._config.mounts)
         anonymous: list[str] = []
+        try:
+            return self._made(merged, chosen, anonymous)
+        except BaseException:
+            for name in anonymous:
+                self._catalog.volumes.remove(name)
+            raise
+
+    def _made(
+        self, merged: dict[str, Any], chosen: Iterable[MountSpec], anonymous: list[str]
+    ) -> tuple[list[MountPoint], list[str], list[str]]:
+        points: dict[str, MountPoint] = {}
         fill: list[str] = []
         for text in self._config.volumes_from:
             name, readonly = parse_volumes_from(text)
             for value in self._catalog.get(name).record["mounts"]:
                 point = MountPoint.from_json(value)
                 points[point.target] = replace(point, writable=point.writable and not readonly)
-        typed: set[str] = set()
-        for wanted in self._config.mounts:
-            if wanted.target in typed:
-                raise ContainerConfigInvalid(f"Duplicate mount point: {wanted.target}")
-            typed.add(wanted.target)
+        for wanted in chosen:
             points[wanted.target] = self._point(wanted, anonymous, fill)
         for target in image_volumes(merged):
             if target not in points:

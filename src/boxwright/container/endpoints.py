@@ -46,12 +46,14 @@ def check_wish(network: Network, wish: Mapping[str, Any]) -> None:
     from boxwright.network.driver_options import NetworkInvalid
 
     wrong = []
-    given = [wish[key] for key in ("ipv4", "ipv6") if wish.get(key)]
+    given = _addresses(wish)
     for version, key in ((4, "ipv4"), (6, "ipv6")):
         if wish.get(key) and not _is_address(wish[key], version):
             wrong.append(f"invalid IPv{version} address: {wish[key]}")
+        elif wish.get(key) and (why := _out_of_place(network, wish[key], six=version == 6)):
+            wrong.append(why)
     if network.name == "bridge" and given:
-        wrong.append("user specified IP address is supported on user defined networks only")
+        wrong.insert(0, _USERS_NETWORKS)
     if network.name == "bridge" and wish.get("aliases"):
         wrong.append("network-scoped aliases are only supported for user-defined networks")
     wrong += [
@@ -63,10 +65,49 @@ def check_wish(network: Network, wish: Mapping[str, Any]) -> None:
         driver_options.check_endpoint(wish.get("driver_opts") or {})
     except (NetworkInvalid, values.Unfit) as error:
         wrong.append(str(error))
+    _refuse(network.name, wrong)
+
+
+def check_no_wish(mode: str, wish: Mapping[str, Any]) -> None:
+    """For the modes that make no interface. Raises ContainerConfigInvalid; the texts are Docker's."""
+    if wish.get("aliases"):
+        raise ContainerConfigInvalid("network-scoped aliases are only supported for user-defined networks")
+    if _addresses(wish):
+        _refuse(
+            mode, [_USERS_NETWORKS] if mode.startswith("container:") else [_USERS_NETWORKS, _USERS_SUBNETS]
+        )
+    if wish.keys() - {"mac"}:
+        raise ContainerConfigInvalid(
+            f"invalid config for network {mode}: options of an interface are for user-defined networks"
+        )
+
+
+_USERS_NETWORKS = "user specified IP address is supported on user defined networks only"
+_USERS_SUBNETS = (
+    "user specified IP address is supported only when connecting to networks with user configured subnets"
+)
+
+
+def _addresses(wish: Mapping[str, Any]) -> list[str]:
+    return [wish[key] for key in ("ipv4", "ipv6") if wish.get(key)]
+
+
+def _out_of_place(network: Network, address: str, *, six: bool) -> str:
+    """Why no container of the network gets this address; '' when one may."""
+    subnets = [pool.subnet for pool in network.of_family(six=six) if not pool.chosen]
+    if not subnets or network.name == "bridge":
+        return _USERS_SUBNETS
+    found = ipaddress.ip_address(address)
+    if any(found in ipaddress.ip_network(subnet) for subnet in subnets):
+        return ""
+    return f"no configured subnet or ip-range contain the IP address {address}"
+
+
+def _refuse(network: str, wrong: list[str]) -> None:
     if wrong:
         several = "\n* " + "\n* ".join(wrong) if len(wrong) > 1 else "\n" + wrong[0]
         raise ContainerConfigInvalid(
-            f"invalid config for network {network.name}: invalid endpoint settings:{several}"
+            f"invalid config for network {network}: invalid endpoint settings:{several}"
         )
 
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from boxwright.container import frames, spec
-from boxwright.container.options import merge_env
+from boxwright.container.options import check_unicode, merge_env
 from boxwright.container.records import Container, WrongState, runtime_of, tell
 from boxwright.container.session import Session
 from boxwright.container.supervisor.telling import shown
@@ -67,6 +67,7 @@ def process(
 ) -> dict[str, Any]:
     """The OCI `process`; `links` are the variables of --link. Raises WrongState when the container does not run,
     UserUnknown."""
+    check_unicode(config)
     state = container.refresh()
     if state.status == "paused":
         raise WrongState(f"Container {container.id} is paused, unpause the container before exec")

@@ -23,6 +23,7 @@ from boxwright.container.records import (
     NameTaken,
     NoSuchContainer,
     WrongState,
+    cgroup_of,
     directory_of,
     runtime_of,
     tell,
@@ -443,7 +444,7 @@ class Containers:
 
     def update(self, container: Container, change: Callable[[ContainerConfig], ContainerConfig]) -> None:
         """Change limits and restart policy, also of a running container. Raises LimitInvalid, RuntimeFailed."""
-        from boxwright.container.hostside import block_io, check_limits
+        from boxwright.container.hostside import block_io, check_limits, lift_quota
         from boxwright.container.job import Restart, RestartChange
         from boxwright.container.spec import resources_of, with_block_io
         from boxwright.network.plan import plain
@@ -459,6 +460,8 @@ class Containers:
             if container.refresh().running:
                 if after.limits != before.limits:
                     runtime_of(self._services, container.state).update(container.id, resources)
+                    if after.limits.cpu_quota < 0:
+                        lift_quota(cgroup_of(container))
                 policy = Restart(name=after.restart.name, maximum=after.restart.maximum)
                 self.order(container, frames.UPDATE, plain(RestartChange(restart=policy)))
             self.catalog.save_record(container, {**container.record, "config": after.to_json()})

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterable
 
-from boxwright.container.config import MountSpec
+from boxwright.container.config import ContainerConfigInvalid, MountSpec
 from boxwright.errors import Invalid
 from boxwright.spec.text import is_name
 from boxwright.spec.units import parse_size
@@ -44,17 +45,8 @@ def parse_volume(text: str, cwd: str) -> MountSpec:
     if source.startswith("."):
         source = posixpath.normpath(posixpath.join(cwd, source))
     kind = "bind" if source.startswith("/") else "volume"
-    if kind == "volume" and len(source) == 1:
-        raise MountInvalid(
-            f"create {source}: volume name is too short, names should be at least two alphanumeric characters",
-            hint="a host path is absolute, or begins with ./",
-        )
-    if kind == "volume" and source and not is_name(source):
-        raise MountInvalid(
-            f'create {source}: "{source}" includes invalid characters for a local volume name, only '
-            f'"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
-            "If you intended to pass a host directory, use absolute path"
-        )
+    if kind == "volume":
+        _check_name(source)
     readonly, propagation, nocopy, kept = False, "", False, []
     modes: set[str] = set()
     for option in options:
@@ -234,10 +226,7 @@ def _image(mount: _MountFields) -> MountSpec:
 
 def _volume(mount: _MountFields, opts: _Pairs, labels: _Pairs) -> MountSpec:
     values, source = mount.values, mount.source
-    if source and not is_name(source):
-        raise MountInvalid(
-            f'invalid mount config for type "volume": "{source}" includes invalid characters for a local volume name'
-        )
+    _check_name(source)
     return MountSpec(
         kind="volume",
         target=mount.target,
@@ -292,3 +281,40 @@ def parse_volumes_from(text: str) -> tuple[str, bool]:
             f"invalid mode: {mode}" if name else f"invalid volumes-from specification: '{text}'"
         )
     return name, mode == "ro"
+
+
+def _check_name(name: str) -> None:
+    if name and (wrong := wrong_name(name)):
+        raise MountInvalid(f"create {name}: {wrong}", hint="a host path is absolute, or begins with ./")
+
+
+def wrong_name(name: str) -> str:
+    """Why a volume cannot be called so, in Docker's words; '' when it can."""
+    if is_name(name):
+        return ""
+    if len(name) == 1:
+        return "volume name is too short, names should be at least two alphanumeric characters"
+    return (
+        f'"{name}" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are '
+        "allowed. If you intended to pass a host directory, use absolute path"
+    )
+
+
+def chosen_mounts(wanted: Iterable[MountSpec]) -> list[MountSpec]:
+    """One for each target, as Docker chooses: what ``--tmpfs`` mounts is on top of what ``--mount`` has there, the last
+    ``--tmpfs`` counts, and ``-v TARGET`` gives way to anything. Raises ContainerConfigInvalid when one is too many."""
+    chosen: dict[str, MountSpec] = {}
+    for mount in wanted:
+        target = posixpath.normpath(mount.target)
+        other = chosen.get(target)
+        if other is None or _gives_way(other, mount):
+            chosen[target] = mount
+        elif not _gives_way(mount, other):
+            raise ContainerConfigInvalid(f"Duplicate mount point: {mount.target}")
+    return list(chosen.values())
+
+
+def _gives_way(one: MountSpec, other: MountSpec) -> bool:
+    if one.flag and one.kind == "volume" and not one.source:
+        return True
+    return other.flag and other.kind == "tmpfs" and (one.kind == "tmpfs" or not one.flag)

@@ -47,6 +47,16 @@ def parse_swap(text: str) -> int:
     return -1 if text.strip() == "-1" else parse_size(text)
 
 
+def parse_weight(text: str) -> int:
+    """Of ``--blkio-weight``, which is a number of 16 bits. Raises OptionInvalid."""
+    from boxwright.spec.text import go_uint
+
+    try:
+        return go_uint(text, 16)
+    except ValueError as error:
+        raise OptionInvalid(str(error)) from None
+
+
 def parse_cpus(text: str) -> int:
     """10^-9 CPUs of ``1.5``. Raises OptionInvalid."""
     match = re.match(r"(\d*)(?:\.(\d{0,9})0*)?\Z", text.strip())
@@ -329,6 +339,23 @@ def check_line(text: str, what: str) -> str:
     if not text.isprintable():
         raise OptionInvalid(f"invalid {what} {text!r}: it contains a newline or another control character")
     return text
+
+
+def check_unicode(value: Any) -> None:
+    """Raises OptionInvalid when a text in it, as JSON has values, came from bytes that are not UTF-8: neither a runtime
+    nor a record can be told of it."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise OptionInvalid(f"{value!a} is not valid UTF-8") from None
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            check_unicode(key)
+            check_unicode(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            check_unicode(inner)
 
 
 def parse_host(text: str) -> str:

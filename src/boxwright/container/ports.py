@@ -47,12 +47,18 @@ def parse_publish(text: str) -> tuple[PortBinding, ...]:
     address, host = "", ""
     if colon:
         if head.startswith("["):
-            address, closed, host = head[1:].partition("]")
-            host = host.removeprefix(":")
+            address, closed, host = head[1:].partition("]:")
             if not closed:
-                raise PortInvalid(f"invalid IP address: {head}")
+                raise PortInvalid(
+                    f"invalid IP address: {head}",
+                    hint="an address is followed by two ports, the first of which may be empty: [::1]::80",
+                )
         else:
             address, _, host = head.rpartition(":")
+            if ":" in address:
+                raise PortInvalid(
+                    f"invalid IP address {address}: too many colons in address", hint=f"write [{address}]"
+                )
     if not inside:
         raise PortInvalid(f"no port specified: {text}<empty>")
     if protocol not in PROTOCOLS:

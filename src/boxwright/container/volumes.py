@@ -110,16 +110,10 @@ class Volumes:
                 f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found',
                 hint="the driver is local",
             )
-        if len(name) == 1:
-            raise VolumeInvalid(
-                f"create {name}: volume name is too short, names should be at least two alphanumeric characters"
-            )
         if name and not is_name(name):
-            raise VolumeInvalid(
-                f'create {name}: "{name}" includes invalid characters for a local volume name, only '
-                f'"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. '
-                "If you intended to pass a host directory, use absolute path"
-            )
+            from boxwright.container.mounts import wrong_name
+
+            raise VolumeInvalid(f"create {name}: {wrong_name(name)}")
         if options:
             from boxwright.container import volumemount
 

@@ -30,12 +30,13 @@ class AddressesExhausted(Unavailable):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
     """A subnet of a network. '' leaves the choice to us, or is no range; `reserved` are addresses that no container
-    gets, by name."""
+    gets, by name. Containers cannot wish for an address in one that was `chosen` by us."""
 
     subnet: str = ""
     gateway: str = ""
     ip_range: str = ""
     reserved: Mapping[str, str] = field(default=EMPTY, hash=False)
+    chosen: bool = False
 
     @property
     def six(self) -> bool:
@@ -49,7 +50,9 @@ class Pool:
 
     def record(self) -> dict[str, Any]:
         """For the database."""
-        return {f: v for f in ("subnet", "gateway", "ip_range", "reserved") if (v := getattr(self, f))}
+        return {
+            f: v for f in ("subnet", "gateway", "ip_range", "reserved", "chosen") if (v := getattr(self, f))
+        }
 
 
 def settled(pool: Pool, block: Block) -> Pool:
@@ -63,7 +66,13 @@ def settled(pool: Pool, block: Block) -> Pool:
             raise NetworkInvalid(
                 f"failed to allocate secondary ip address ({name}:{text}): Address already in use"
             )
-    return Pool(subnet=str(block), gateway=str(gateway), ip_range=pool.ip_range, reserved=pool.reserved)
+    return Pool(
+        subnet=str(block),
+        gateway=str(gateway),
+        ip_range=pool.ip_range,
+        reserved=pool.reserved,
+        chosen=not pool.subnet,
+    )
 
 
 def parse_subnet(text: str) -> Block:

@@ -481,7 +481,7 @@ class Resources:
         self._check_cpu()
         if self.cpu_rt_period and self.cpu_rt_runtime > self.cpu_rt_period:
             raise LimitInvalid("cpu real-time runtime cannot be higher than cpu real-time period")
-        period, quota = self.cpu_period, max(self.cpu_quota, -1)
+        period, quota = self.cpu_period, max(self.cpu_quota, 0)  # no quota is what there is without one
         if self.nano_cpus:
             period, quota = 100_000, self.nano_cpus * 100_000 // 1_000_000_000
         mem: dict[str, Any] = {

@@ -83,3 +83,33 @@ def go_bool(text: str) -> bool | None:
     if text in ("1", "t", "T", "true", "TRUE", "True"):
         return True
     return False if text in ("0", "f", "F", "false", "FALSE", "False") else None
+
+
+def go_int(text: str, bits: int = 64) -> int:
+    """What Go's ParseInt reads where a base may be written (``0x10``, ``0o7``, ``07``, ``1_000``). Raises ValueError in
+    its words."""
+    sign = text[:1] if text[:1] in ("+", "-") else ""
+    value = _digits(text[len(sign) :], text, "ParseInt") * (-1 if sign == "-" else 1)
+    if not -(1 << bits - 1) <= value < 1 << bits - 1:
+        raise ValueError(f'strconv.ParseInt: parsing "{text}": value out of range')
+    return value
+
+
+def go_uint(text: str, bits: int = 64) -> int:
+    """The same for ParseUint, which knows no sign."""
+    value = _digits(text, text, "ParseUint")
+    if value >= 1 << bits:
+        raise ValueError(f'strconv.ParseUint: parsing "{text}": value out of range')
+    return value
+
+
+def _digits(body: str, text: str, function: str) -> int:
+    octal = (body[:1] == "0" and body[1:2].isdigit()) or body[:2] == "0_"
+    if not body.isascii() or not body.replace("_", "").isalnum() or not body[0].isdigit():
+        raise ValueError(f'strconv.{function}: parsing "{text}": invalid syntax')
+    if body.isdecimal() and len(body) > 400:
+        raise ValueError(f'strconv.{function}: parsing "{text}": value out of range')
+    try:
+        return int("0o" + body[1:] if octal else body, 0)
+    except ValueError:
+        raise ValueError(f'strconv.{function}: parsing "{text}": invalid syntax') from None

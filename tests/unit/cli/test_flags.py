@@ -124,6 +124,12 @@ def test_h_is_the_hostname_where_it_is_declared() -> None:
             125,
         ),
         (
+            "-n 9223372036854775808",
+            'invalid argument "9223372036854775808" for "-n, --last" flag: '
+            'strconv.ParseInt: parsing "9223372036854775808": value out of range',
+            125,
+        ),
+        (
             "--all=maybe",
             'invalid argument "maybe" for "-a, --all" flag: strconv.ParseBool: parsing "maybe": invalid syntax',
             125,

@@ -188,6 +188,17 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"network": "container:x", "hostname": "h"}, "hostname and the network mode"),
     ({"runtime": "no-such-runtime"}, "unknown or invalid runtime name: no-such-runtime"),
     ({"entrypoint": ()}, "No command specified"),
+    *(
+        (options, "'a.udcff' is not valid UTF-8")
+        for options in (
+            {"hostname": "a\udcff"},
+            {"command": ("echo", "a\udcff")},
+            {"labels": {"k": "a\udcff"}},
+            {"volumes_from": ("a\udcff",)},
+            {"mounts": (MountSpec(kind="bind", target="/t", source="a\udcff"),)},
+            {"cgroup_parent": "a\udcff"},
+        )
+    ),
 ]
 
 
@@ -201,11 +212,15 @@ def test_what_cannot_be(containers: Containers, options: dict[str, Any], reason:
 
 
 def test_mounts_that_cannot_be(containers: Containers, tmp_path: Path) -> None:
-    twice = tuple(MountSpec(kind="tmpfs", target="/t") for _ in range(2))
+    twice = (MountSpec(kind="volume", target="/a"), *(MountSpec(kind="tmpfs", target="/t") for _ in range(2)))
     with pytest.raises(ContainerConfigInvalid, match="Duplicate mount point: /t"):
         create(containers, mounts=twice)
+    missing = MountSpec(kind="bind", target="/t", source=str(tmp_path / "no"))
     with pytest.raises(ContainerConfigInvalid, match="bind source path does not exist"):
-        create(containers, mounts=(MountSpec(kind="bind", target="/t", source=str(tmp_path / "no")),))
+        create(containers, mounts=(MountSpec(kind="volume", target="/a"), missing))
+    with pytest.raises(NoSuchNetwork):
+        create(containers, mounts=(MountSpec(kind="volume", target="/a"),), network="nosuch")
+    assert containers.volumes.list() == []  # nothing that was made for a container that is not there
     (tmp_path / "file").write_text("")
     inside = MountSpec(kind="bind", target="/t", source=str(tmp_path / "file/in"), create=True)
     with pytest.raises(ContainerConfigInvalid, match="error while creating mount source path"):

@@ -79,6 +79,10 @@ def test_the_long_form_of_network_says_it_all() -> None:
         ("mine", {"ipv6": "zz"}, "invalid IPv6 address: zz"),
         ("mine", {"ipv6": "10.0.0.1"}, "invalid IPv6 address: 10.0.0.1"),
         ("mine", {"ipv4": "fd00::1"}, "invalid IPv4 address: fd00::1"),
+        ("mine", {"ipv4": "10.9.9.1"}, "no configured subnet or ip-range contain the IP address 10.9.9.1"),
+        ("mine", {"ipv6": "fd00::1"}, "only when connecting to networks with user configured subnets"),
+        ("ours", {"ipv4": "10.0.0.1"}, "only when connecting to networks with user configured subnets"),
+        ("bridge", {"ipv4": "172.17.0.9"}, "only when connecting to networks with user configured subnets"),
         ("mine", {"link_local": ["fe80::1%eth0"]}, "invalid link-local IP address"),
         ("mine", {"driver_opts": {"foo": "bar"}}, "unknown driver option 'foo'"),
         (
@@ -92,6 +96,8 @@ def test_the_long_form_of_network_says_it_all() -> None:
 def test_wishes_that_cannot_be(tmp_path: Path, network: str, wish: dict[str, Any], message: str) -> None:
     networks = Networks(tmp_path, Database(tmp_path / "boxwright.db"))
     networks.create("mine", NetworkConfig(subnet="10.9.8.0/24"))
+    networks.create("ours", NetworkConfig())
+    endpoints.check_wish(networks.get("mine"), {"ipv4": "10.9.8.7"})
     with pytest.raises(ContainerConfigInvalid, match=message):
         endpoints.check_wish(networks.get(network), wish)
 

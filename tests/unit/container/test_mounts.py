@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from boxwright.container.config import MountSpec
-from boxwright.container.mounts import MountInvalid, parse_mount, parse_volume, parse_volumes_from
+from boxwright.container.config import ContainerConfigInvalid, MountSpec
+from boxwright.container.mounts import (
+    MountInvalid,
+    chosen_mounts,
+    parse_mount,
+    parse_volume,
+    parse_volumes_from,
+)
 
 
 @pytest.mark.parametrize(
@@ -129,3 +135,25 @@ def test_volumes_from() -> None:
     assert parse_volumes_from("web:ro") == ("web", True) and parse_volumes_from("web") == ("web", False)
     with pytest.raises(MountInvalid):
         parse_volumes_from("web:what")
+
+
+def test_one_mount_for_each_target() -> None:
+    """As Docker 28 chooses."""
+    memory = MountSpec(kind="tmpfs", target="/a", flag=True)
+    larger = MountSpec(kind="tmpfs", target="/a", flag=True, options=("size=2m",))
+    declared = MountSpec(kind="volume", target="/a", flag=True)
+    named = MountSpec(kind="volume", target="/a", source="vol", flag=True)
+    mounted = MountSpec(kind="volume", target="/a/")
+    for given, one in (
+        ((memory, larger), larger),
+        ((mounted, memory), memory),
+        ((memory, mounted), memory),
+        ((declared, named), named),
+        ((named, declared), named),
+        ((declared, memory), memory),
+        ((declared, declared), declared),
+    ):
+        assert chosen_mounts(given) == [one]
+    for two in ((memory, named), (named, memory), (named, named), (mounted, mounted), (mounted, named)):
+        with pytest.raises(ContainerConfigInvalid, match="Duplicate mount point: /a"):
+            chosen_mounts(two)

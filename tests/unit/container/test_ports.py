@@ -18,7 +18,7 @@ from boxwright.container.ports import PortInvalid, parse_expose, parse_exposed, 
         ("127.0.0.1::80", [PortBinding(80, "tcp", "127.0.0.1", 0)]),
         (":80", [PortBinding(80)]),
         ("[::1]:8080:80", [PortBinding(80, "tcp", "::1", 8080)]),
-        ("::1:8080:80", [PortBinding(80, "tcp", "::1", 8080)]),
+        ("[::1]::80", [PortBinding(80, "tcp", "::1")]),
         ("0:80", [PortBinding(80)]),
         (
             "8000-8002:80-82",
@@ -50,6 +50,8 @@ def test_publish(text: str, found: list[PortBinding]) -> None:
         ("3-2", "invalid range"),
         ("0", "invalid containerPort"),
         ("[::1:80:80", "invalid IP address"),
+        ("[::1]:80", "invalid IP address"),
+        ("::1:8080:80", "too many colons in address"),
         ("a=b", "invalid field"),
     ],
 )

@@ -414,7 +414,8 @@ def update_args(p: Parser) -> None:
     )
     p.add_argument(
         "--blkio-weight",
-        type=int,
+        type=said("parse_weight"),
+        metavar="uint16",
         default=0,
         help="Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)",
     )

@@ -159,6 +159,7 @@ _SWITCHES = (
 _READ = {
     "--add-host": said("parse_host"),
     "--attach": said("parse_stream"),
+    "--blkio-weight": said("parse_weight"),
     "--blkio-weight-device": said("parse_weight", "boxwright.container.blockio"),
     "--cpus": said("parse_cpus"),
     "--device-cgroup-rule": said("parse_device_rule"),
@@ -221,7 +222,13 @@ def declare(p: Parser) -> None:
             *filter(None, (short, name)), metavar=kind, default="", help=text, type=_READ.get(name)
         )
     for short, name, text in _NUMBERS:
-        p.add_argument(*filter(None, (short, name)), type=int, default=0, help=text)
+        p.add_argument(
+            *filter(None, (short, name)),
+            type=_READ.get(name, int),
+            default=0,
+            help=text,
+            metavar="uint16" if name in _READ else None,
+        )
     for short, name, text in _SWITCHES:
         p.add_argument(*filter(None, (short, name)), action="store_true", help=text)
     p.add_argument("--entrypoint", metavar="string", help="Overwrite the default ENTRYPOINT of the image")
