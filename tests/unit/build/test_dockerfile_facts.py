@@ -197,6 +197,13 @@ def test_excerpt_of_several_ranges() -> None:
     assert [line[7:10] for line in found.splitlines()[2:-1]] == ["   ", ">>>", "   ", ">>>", "   "]
 
 
+def test_a_line_of_megabytes_is_shown_by_its_beginning() -> None:
+    long = "RUN " + "x" * 1_000_000
+    shown = render_excerpt("Dockerfile", f"FROM scratch\n{long}\n", [SourceRange(2, 2)])
+    assert f"   2 | >>> {long[:4096]}… (1000004 characters)\n" in shown
+    assert len(shown) < 5000
+
+
 def test_excerpt_outside_the_file() -> None:
     assert render_excerpt("x", "a", [SourceRange(9, 9)]) == ""
     assert render_excerpt("x", "a", []) == ""

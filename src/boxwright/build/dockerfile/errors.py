@@ -11,6 +11,8 @@ from functools import lru_cache
 from boxwright.errors import Invalid
 from boxwright.spec.values import dataclass
 
+_LONGEST_SHOWN = 4096  # characters of a line that an error shows
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class SourceRange:
@@ -86,5 +88,10 @@ def render_excerpt(filename: str, text: bytes | str, ranges: Sequence[SourceRang
     shown = [f"{filename}:{start}", rule]
     for number in range(first, last + 1):
         mark = ">>>" if any(r.start <= number <= max(r.start, r.end) for r in ranges) else "   "
-        shown.append(f" {number:3d} | {mark} {lines[number - 1]}")
+        shown.append(f" {number:3d} | {mark} {_cut(lines[number - 1])}")
     return "\n".join([*shown, rule, ""])
+
+
+def _cut(line: str) -> str:
+    """A line of megabytes says nothing to a reader that its beginning does not."""
+    return line if len(line) <= _LONGEST_SHOWN else f"{line[:_LONGEST_SHOWN]}… ({len(line)} characters)"
