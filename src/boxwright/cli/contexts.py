@@ -130,14 +130,18 @@ def _materials(folder: Path) -> dict[str, list[str]]:
 
 
 def _names(ctx: Context) -> list[str]:
-    """Every context that the files have, sorted, and the default."""
+    """Every context that the files have, sorted, and the default; a file that is none hides no other."""
     names = {_DEFAULT}
     try:
         folders = list((ctx.settings.docker_config / "contexts/meta").iterdir())
     except OSError:
         folders = []
-    for folder in folders:
-        body = _read(folder / "meta.json") or {}
+    for folder in sorted(folders):
+        try:
+            body = _read(folder / "meta.json") or {}
+        except ContextFileInvalid as error:
+            ctx.warn(str(error))
+            continue
         name = body.get("Name")
         if isinstance(name, str) and _folder(ctx, name, "meta").name == folder.name:
             names.add(name)

@@ -7,6 +7,7 @@ cut, leaves the volume as it was. The device of a volume has no such place: ther
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from boxwright.container.archive import pack, unpack
@@ -14,6 +15,7 @@ from boxwright.container.volumes import Volume, Volumes
 from boxwright.errors import Conflict
 from boxwright.files import syscalls
 from boxwright.files.disk import disk_errors, sync_below
+from boxwright.files.locks import VOLUME, Lock
 from boxwright.files.trees import erase
 from boxwright.rootfs.root import Root
 
@@ -29,6 +31,20 @@ class VolumeNotEmpty(Conflict):
     """The volume has files, which an import would mix with its own."""
 
 
+class VolumeFilling(Conflict):
+    """Another import is filling the volume."""
+
+
+def _alone(volume: Volume) -> Lock:
+    fd = os.open(volume.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return Lock(VOLUME, fd, wait=False)
+    except BlockingIOError as error:
+        raise VolumeFilling(
+            f"import {volume.name}: another import is filling the volume", hint="try again when it has ended"
+        ) from error
+
+
 def export(volumes: Volumes, volume: Volume, sink: BinaryIO) -> None:
     """Write the volume. Raises VolumeUnmountable, EntryInvalid, OSError."""
     with volumes.mounted(volume) as path:
@@ -41,8 +57,13 @@ def export(volumes: Volumes, volume: Volume, sink: BinaryIO) -> None:
 
 def restore(volumes: Volumes, volume: Volume, tar: BinaryIO, spool: Path, *, replace: bool = False) -> None:
     """Fill the volume with an archive, which may be compressed; `replace` what it has, `spool` is a directory for an
-    unnamed file. Raises VolumeNotEmpty, VolumeUnmountable, TarInvalid, NameRefused, AttributeRefused, DiskError."""
-    with volumes.mounted(volume) as path, disk_errors(str(volume.path)):
+    unnamed file. Raises VolumeNotEmpty, VolumeFilling, VolumeUnmountable, TarInvalid, NameRefused, AttributeRefused,
+    DiskError."""
+    with ExitStack() as held:
+        if not volume.options:
+            held.enter_context(_alone(volume))
+        path = held.enter_context(volumes.mounted(volume))
+        held.enter_context(disk_errors(str(volume.path)))
         filled = bool(os.listdir(path))
         if filled and (volume.options or not replace):
             raise VolumeNotEmpty(

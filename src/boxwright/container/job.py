@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 class ShippingPlan:
     """A log server: `driver` is journald, syslog, gelf or fluentd, `scheme` how it is reached at `host` (a path for
     unix; '' = the local one) and `port`. `facts` are what the driver tells of the container, `extra` its labels and
-    variables that were asked for, `options` the driver's own. A `buffer` of 0 bytes lets the container wait."""
+    variables that were asked for, `options` the driver's own. A `buffer` of 0 bytes lets the container wait. A server
+    that is lost is tried again after `first_wait` seconds, then after longer ones up to `last_wait`, `attempts` times
+    (0 = until the container ends); it has `patience` seconds to take what is sent, and is connected anew after
+    `renewal` seconds (0 = never). No more than `entries` wait (0 = any number)."""
 
     driver: str
     scheme: str
@@ -30,6 +33,12 @@ class ShippingPlan:
     extra: Mapping[str, str]
     options: Mapping[str, str]
     buffer: int = 0
+    first_wait: float = 0.25
+    last_wait: float = 15.0
+    attempts: int = 0
+    patience: float = 10.0
+    renewal: float = 0.0
+    entries: int = 0
 
     @classmethod
     def of(cls, said: Sequence[Any]) -> ShippingPlan:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from boxwright.container.config import ContainerConfigInvalid
 from boxwright.container.job import LogPlan, ShippingPlan
+from boxwright.spec.text import go_uint, whole_number
 from boxwright.spec.units import parse_size
 
 TYPE_CHECKING = False
@@ -37,20 +38,12 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "fluentd": (
         *_ATTRIBUTES,
         *("fluentd-address", "fluentd-async", "fluentd-request-ack", "fluentd-sub-second-precision"),
+        *("fluentd-async-reconnect-interval", "fluentd-buffer-limit", "fluentd-max-retries"),
+        *("fluentd-retry-wait", "fluentd-write-timeout"),
     ),
 }
 SHIPPED = ("journald", "syslog", "gelf", "fluentd")
-# Of Docker's fluentd driver, whose client keeps what waits in a file-less buffer of its own.
-_ELSEWHERE = {
-    "fluentd-buffer-limit": "--log-opt mode=non-blocking with max-buffer-size bounds what waits",
-    "fluentd-retry-wait": "waits double from 0.25 s to 15 s",
-    "fluentd-max-retries": "the server is tried until the container ends",
-    "fluentd-async-reconnect-interval": "the server is tried until the container ends",
-    "fluentd-write-timeout": "a connection that stands still for 10 s is made again",
-    "fluentd-read-timeout": "a connection that stands still for 10 s is made again",
-    "gelf-tcp-max-reconnect": "the server is tried until the container ends",
-    "gelf-tcp-reconnect-delay": "waits double from 0.25 s to 15 s",
-}
+_MOST_TRIES, _SHORTEST = (1 << 32) - 1, 0.05
 _FACILITIES = (
     *("kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp"),
     *("", "", "", "", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"),
@@ -100,8 +93,6 @@ def check(driver: str, options: Mapping[str, str]) -> None:
 def _check_known(driver: str, options: Mapping[str, str]) -> None:
     allowed = {*OPTIONS[driver], *_MODE, *(_CACHE if driver not in ("local", "none") else ())}
     for key in options:
-        if key in _ELSEWHERE and key.startswith(f"{driver}-"):
-            raise LogOptionInvalid(f"log opt '{key}' has no effect here: {_ELSEWHERE[key]}")
         if key not in allowed:
             told = {
                 "local": f"unknown log opt '{key}' for log driver local",
@@ -138,10 +129,71 @@ def _check_server(driver: str, options: Mapping[str, str]) -> None:
             raise LogOptionInvalid(
                 f'unknown value "{level}" for log opt "gelf-compression-level" for gelf log driver'
             )
+    _patience(driver, options)
     for key, value in options.items():
         yes_or_no = key in ("fluentd-async", "fluentd-request-ack", "fluentd-sub-second-precision")
         if yes_or_no and value.lower() not in _TRUE + _FALSE:
             raise LogOptionInvalid(f'strconv.ParseBool: parsing "{value}": invalid syntax')
+
+
+def _patience(driver: str, options: Mapping[str, str]) -> dict[str, float]:
+    """Fields of `ShippingPlan`: how long a server is waited for. Raises LogOptionInvalid; the texts are Docker's."""
+    if driver == "gelf":
+        return _gelf_patience(options)
+    if driver != "fluentd":
+        return {}
+    found: dict[str, float] = {}
+    if text := options.get("fluentd-buffer-limit"):
+        found["entries"] = max(1, parse_size(text))
+    if text := options.get("fluentd-max-retries"):
+        try:
+            tries = go_uint(text, 32)
+            found["attempts"] = tries + 1 if tries < _MOST_TRIES else 0
+        except ValueError as error:
+            raise LogOptionInvalid(str(error)) from None
+    if text := options.get("fluentd-retry-wait"):
+        found["first_wait"] = max(_seconds("fluentd-retry-wait", text), _SHORTEST)
+        found["last_wait"] = max(60.0, found["first_wait"])
+    if text := options.get("fluentd-write-timeout"):
+        found["patience"] = _seconds("fluentd-write-timeout", text) or 10.0
+    if text := options.get("fluentd-async-reconnect-interval"):
+        found["renewal"] = _seconds("fluentd-async-reconnect-interval", text)
+        if not 0.1 <= found["renewal"] <= 10:
+            raise LogOptionInvalid(
+                f'invalid value for fluentd-async-reconnect-interval: value ("{text}") must be between 100ms and 10s'
+            )
+        if not _flag(options.get("fluentd-async")):
+            raise LogOptionInvalid("fluentd-async-reconnect-interval needs fluentd-async=true")
+    return found
+
+
+def _gelf_patience(options: Mapping[str, str]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for key in ("gelf-tcp-max-reconnect", "gelf-tcp-reconnect-delay"):
+        if key not in options:
+            continue
+        number = whole_number(options[key], 1 << 31)
+        if number is None:
+            raise LogOptionInvalid(f'"{key}" must be a positive integer')
+        if not options["gelf-address"].startswith("tcp"):
+            raise LogOptionInvalid(f'"{key}" is only valid for TCP')
+        if key == "gelf-tcp-max-reconnect":
+            found["attempts"] = number + 1
+        else:
+            found["first_wait"] = found["last_wait"] = max(float(number), _SHORTEST)
+    return found
+
+
+def _seconds(key: str, text: str) -> float:
+    from boxwright.spec.times import DurationInvalid, parse_duration
+
+    try:
+        found = parse_duration(text) / 1e9
+    except DurationInvalid as error:
+        raise LogOptionInvalid(f"invalid value for {key}: value must be a duration: {error}") from None
+    if found < 0:
+        raise LogOptionInvalid(f"invalid value for {key}: value must be a duration that is non-negative")
+    return found
 
 
 def _flag(text: str | None) -> bool:
@@ -346,4 +398,5 @@ def _shipping(
         extra=dict(extra),
         options=settings,
         buffer=max(1, parse_size(options.get("max-buffer-size", "1m"))) if waits else 0,
+        **_patience(driver, options),  # type: ignore[arg-type]  # of each its kind
     )

@@ -46,7 +46,9 @@ CONTAINER = Rank(
     nests=True,
 )
 VOLUME = Rank(
-    "volumes/<name>/lock", "what a volume is mounted from: shared by its users, exclusive to unmount it"
+    "volumes/<name>/lock",
+    "what a volume is mounted from: shared by its users, exclusive to unmount it; and volumes/<name> itself, which an "
+    "import has and no other waits for",
 )
 INGEST = Rank("ingest/<key>", "the writer of a download; never waited for")
 UPLOAD = Rank("ingest/upload-<target>", "the sender of a blob to a registry; never waited for")

@@ -12,7 +12,7 @@ import pytest
 
 from boxwright.container import backup
 from boxwright.container.archive import NameRefused
-from boxwright.container.backup import VolumeNotEmpty
+from boxwright.container.backup import VolumeFilling, VolumeNotEmpty
 from boxwright.container.volumes import NoSuchVolume, VolumeInUse
 from boxwright.engine import Engine
 from boxwright.errors import BoxwrightError
@@ -148,6 +148,23 @@ def test_a_restore_that_dies_leaves_the_volume_as_it_was(
     assert told(engine.volumes.get("data").data) == before
     assert "_import" in os.listdir(engine.volumes.get("data").path)
     engine.volumes.import_("data", io.BytesIO(tar), replace=True)
+    assert told(engine.volumes.get("data").data) == before
+    assert os.listdir(engine.volumes.get("data").path) == ["_data"]
+
+
+def test_two_imports_do_not_fill_one_volume(engine: Engine) -> None:
+    before = told(filled(engine, "data"))
+    tar = saved(engine, "data")
+
+    class Other(io.BytesIO):
+        """An archive that comes while another import begins."""
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            with pytest.raises(VolumeFilling, match="import data: another import is filling the volume"):
+                engine.volumes.import_("data", io.BytesIO(b""), replace=True)
+            return super().read(size)
+
+    engine.volumes.import_("data", Other(tar), replace=True)
     assert told(engine.volumes.get("data").data) == before
     assert os.listdir(engine.volumes.get("data").path) == ["_data"]
 

@@ -83,7 +83,14 @@ GELF = {"gelf-address": "udp://127.0.0.1:9"}
             r"invalid fluentd-address \(http://x\): unsupported scheme: 'http'",
         ),
         ("fluentd", {"fluentd-async": "x"}, 'strconv.ParseBool: parsing "x": invalid syntax'),
-        ("fluentd", {"fluentd-buffer-limit": "1m"}, "has no effect here"),
+        ("fluentd", {"fluentd-max-retries": "-1"}, 'strconv.ParseUint: parsing "-1": invalid syntax'),
+        ("fluentd", {"fluentd-retry-wait": "x"}, 'time: invalid duration "x"'),
+        ("fluentd", {"fluentd-write-timeout": "-1s"}, "value must be a duration that is non-negative"),
+        ("fluentd", {"fluentd-async-reconnect-interval": "1m"}, "must be between 100ms and 10s"),
+        ("fluentd", {"fluentd-async-reconnect-interval": "1s"}, "needs fluentd-async=true"),
+        ("fluentd", {"fluentd-read-timeout": "1s"}, "unknown log opt 'fluentd-read-timeout'"),
+        ("gelf", {**GELF, "gelf-tcp-max-reconnect": "1"}, '"gelf-tcp-max-reconnect" is only valid for TCP'),
+        ("gelf", {**GELF, "gelf-tcp-reconnect-delay": "x"}, "must be a positive integer"),
     ],
 )
 def test_options_that_cannot_be(driver: str, options: dict[str, str], message: str) -> None:
@@ -342,6 +349,63 @@ def test_what_waits_is_counted_to_the_byte(udp: tuple[socket.socket, int]) -> No
 def test_a_server_that_comes_later(tcp: tuple[socket.socket, int]) -> None:
     given = plan("fluentd", "tcp", "127.0.0.1", tcp[1], **{"fluentd-async": "true"})
     assert b"first" in heard(tcp[0], given)
+
+
+def test_how_long_a_server_is_waited_for(tmp_path: Path) -> None:
+    one = container(tmp_path, "gelf", options={"gelf-address": "tcp://h:1", "gelf-tcp-max-reconnect": "0"})
+    given = plan_of(one).shipping
+    assert given is not None and (given.attempts, given.first_wait) == (1, 0.25)
+    asked = {
+        "fluentd-async": "true",
+        "fluentd-async-reconnect-interval": "250ms",
+        "fluentd-buffer-limit": "1k",
+        "fluentd-max-retries": "3",
+        "fluentd-retry-wait": "2s",
+        "fluentd-write-timeout": "7s",
+    }
+    given = plan_of(container(tmp_path, "fluentd", options=asked)).shipping
+    assert given is not None
+    assert (given.attempts, given.first_wait, given.last_wait) == (4, 2.0, 60.0)
+    assert (given.patience, given.renewal, given.entries) == (7.0, 0.25, 1024)
+
+
+def test_a_server_that_is_gone_is_tried_so_many_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(shipping.time, "sleep", waits.append)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    given = plan("fluentd", "tcp", "127.0.0.1", port, **{"fluentd-async": "true"})
+    lost = Shipping(
+        replace(given, attempts=4, first_wait=1.0, last_wait=3.0),
+        Events(),  # type: ignore[arg-type]
+        lambda: None,
+    )
+    lost.write(1, b"a\nb\n")
+    lost.close()
+    assert waits == [1.0, 2.0, 3.0, 1.0, 2.0, 3.0] and not lost._queue
+
+
+def test_a_connection_is_made_again_after_its_time(tcp: tuple[socket.socket, int]) -> None:
+    given = plan("fluentd", "tcp", "127.0.0.1", tcp[1], **{"fluentd-async": "true"})
+    one = Shipping(replace(given, renewal=1e-9), Events(), lambda: None)  # type: ignore[arg-type]
+    one.write(1, b"a\nb\n")
+    one.close()
+    found = [all_of(tcp[0]), all_of(tcp[0])]
+    assert [(b"\xa1a" in data, b"\xa1b" in data) for data in found] == [(True, False), (False, True)]
+
+
+def test_so_many_lines_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shipping._thread, "start_new_thread", lambda run, given: None)
+    given = replace(plan("fluentd", "tcp", "h", 1, **{"fluentd-async": "true"}), entries=2)
+    full = Shipping(given, Events(), lambda: None)  # type: ignore[arg-type]
+    full.write(1, b"1\n2\n3\n4\n")
+    assert [line for _, _, line, _ in full._queue] == [b"1", b"2"] and not full.lagging
+    monkeypatch.setattr(shipping, "_LogServer", lambda plan: None)
+    waiting = Shipping(replace(given, options={}), Events(), lambda: None)  # type: ignore[arg-type]
+    waiting.write(1, b"1\n2\n")
+    assert not waiting.lagging
+    waiting.write(1, b"3\n")
+    assert waiting.lagging and len(waiting._queue) == 3
 
 
 def test_what_comes_with_the_order_to_end_is_sent(udp: tuple[socket.socket, int]) -> None:

@@ -37,8 +37,7 @@ else:
     from _collections import deque
 
 _FULL = 1 << 20  # bytes that wait in blocking mode
-_CONNECT, _GOODBYE = 10.0, 5.0  # seconds for a connection, and for what is left at the end
-_RETRY_FIRST, _RETRY_LAST = 0.25, 15.0
+_GOODBYE = 5.0  # seconds for what is left at the end
 _JOURNAL = "/run/systemd/journal/socket"
 _SYSLOG = ("/dev/log", "/var/run/syslog", "/var/run/log")
 
@@ -63,7 +62,8 @@ class Shipping:
         self._epoch = os.urandom(8).hex()
         self.lagging = False
         self._server: Any = None
-        if not (patient or plan.options.get("fluentd-async") == "true"):
+        self._without = plan.options.get("fluentd-async") == "true"
+        if not (patient or self._without):
             self._server = _LogServer(plan)
         loop.watch(self._idle, select.EPOLLIN, self._on_idle)
         _thread.start_new_thread(self._run, ())
@@ -83,16 +83,19 @@ class Shipping:
         if not entries:
             return
         now = time.time()
-        most = self._plan.buffer or _FULL
+        plan, most = self._plan, self._plan.buffer or _FULL
         with self._lock:
             for entry in entries:
+                if plan.entries and len(self._queue) >= plan.entries and self._without:
+                    continue  # lost: nothing can be put into a full buffer
                 whole = entry.endswith(b"\n")
                 self._queue.append((stream, now, entry[:-1] if whole else entry, whole))
                 self._size += len(entry)
-            while self._plan.buffer and self._size > most and len(self._queue) > 1:
+            while plan.buffer and self._size > most and len(self._queue) > 1:
                 _, _, line, whole = self._queue.popleft()
                 self._size -= len(line) + whole
-            self.lagging = not self._plan.buffer and self._size > most
+            many = 0 < plan.entries < len(self._queue)
+            self.lagging = not plan.buffer and (self._size > most or many)
         os.eventfd_write(self._work, 1)
 
     def _on_idle(self, events: int) -> None:
@@ -139,24 +142,33 @@ class Shipping:
             messages = self._messages(stream, seconds, line=line, whole=whole)
         except ValueError:
             messages = []
-        delay = _RETRY_FIRST
+        plan, delay, tried = self._plan, self._plan.first_wait, 0
         while messages:
             try:
+                if self._server is not None and 0 < plan.renewal < time.monotonic() - self._server.since:
+                    self._server.close()
+                    self._server = None
                 if self._server is None:
-                    self._server = _LogServer(self._plan)
+                    self._server = _LogServer(plan)
                 self._server.send(messages)
                 break
             except (Unreachable, OSError):
                 if self._server is not None:
                     self._server.close()
                     self._server = None
-                if self._plan.datagrams or (self._ending and time.monotonic() + delay > self._ending):
+                tried += 1
+                if (
+                    plan.datagrams
+                    or tried == plan.attempts
+                    or (self._ending and time.monotonic() + delay > self._ending)
+                ):
                     break  # lost
                 time.sleep(delay)
-                delay = min(delay * 2, _RETRY_LAST)
+                delay = min(delay * 2, plan.last_wait)
         with self._lock:
             self._size -= len(line) + whole
-            if self.lagging and self._size < _FULL // 2:
+            few = not plan.entries or len(self._queue) <= plan.entries // 2
+            if self.lagging and self._size < _FULL // 2 and few:
                 os.eventfd_write(self._idle, 1)
         return True
 
@@ -212,6 +224,7 @@ class _LogServer:
         self._plan = plan
         self._ack = plan.options.get("fluentd-request-ack") == "true"
         self._socket: Any = None
+        self.since = time.monotonic()
         try:
             self._connect()
         except OSError as error:
@@ -233,12 +246,12 @@ class _LogServer:
     def _connect(self) -> None:
         plan = self._plan
         if plan.driver == "journald":
-            self._socket = _unix(SOCK_DGRAM, _JOURNAL)
+            self._socket = _unix(SOCK_DGRAM, _JOURNAL, plan.patience)
         elif plan.scheme in ("unix", "unixgram"):
             self._socket = self._local([plan.host] if plan.host else list(_SYSLOG))
         else:
             kind = SOCK_DGRAM if plan.scheme == "udp" else SOCK_STREAM
-            self._socket = _dial(plan.host, plan.port, kind)
+            self._socket = _dial(plan.host, plan.port, kind=kind, patience=plan.patience)
             if plan.scheme == "tcp+tls":
                 self._socket = _secured(self._socket, plan)
 
@@ -248,7 +261,7 @@ class _LogServer:
         for path in paths:
             for kind in kinds:
                 try:
-                    return _unix(kind, path)
+                    return _unix(kind, path, self._plan.patience)
                 except OSError as wrong:
                     error = wrong
         raise error
@@ -265,10 +278,10 @@ class _LogServer:
             self._socket.close()
 
 
-def _unix(kind: int, path: str) -> socket:
+def _unix(kind: int, path: str, patience: float) -> socket:
     found = socket(AF_UNIX, kind | SOCK_CLOEXEC)
     try:
-        found.settimeout(_CONNECT)
+        found.settimeout(patience)
         found.connect(path)
     except OSError:
         found.close()
@@ -276,7 +289,7 @@ def _unix(kind: int, path: str) -> socket:
     return found
 
 
-def _dial(host: str, port: int, kind: int) -> socket:
+def _dial(host: str, port: int, kind: int, patience: float) -> socket:
     error = OSError(99, "no address")
     try:
         found_at = getaddrinfo(host, port, 0, kind)
@@ -285,7 +298,7 @@ def _dial(host: str, port: int, kind: int) -> socket:
     for family, _, _, _, address in found_at:
         found = socket(family, kind | SOCK_CLOEXEC)
         try:
-            found.settimeout(_CONNECT)
+            found.settimeout(patience)
             found.connect(address)
             return found
         except OSError as wrong:
@@ -306,7 +319,7 @@ def _secured(plain: socket, plan: ShippingPlan) -> Any:
     if options.get("syslog-tls-cert"):
         context.load_cert_chain(options["syslog-tls-cert"], options.get("syslog-tls-key"))
     whole = sockets.socket(fileno=plain.detach())
-    whole.settimeout(_CONNECT)
+    whole.settimeout(plan.patience)
     return context.wrap_socket(whole, server_hostname=plan.host)
 
 
