@@ -63,12 +63,14 @@ class Guard:
         self._lock = threading.Lock()
 
     def begun(self, identity: str, pid: int) -> str:
-        """The runtime's process `pid` runs a container; the answer is for `ended`."""
+        """The runtime's process `pid` runs a container; the answer is for `ended`. Raises Unsupported, OSError when no
+        shell can be started: the step is unknown then."""
         step = f"{identity}:{pid}"
         with self._lock:
-            self._steps[step] = None
             if not self._tell("begun", step):
                 self._start()
+                self._tell("begun", step)
+            self._steps[step] = None
         return step
 
     def ended(self, step: str) -> None:

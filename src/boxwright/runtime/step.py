@@ -107,8 +107,9 @@ def _run(step: _Step, output: Output, *, stdin: int, cancel: threading.Event | N
     finally:
         os.close(out_write)
         os.close(err_write)
-    told, ended = guard.begun(step.identity, running.process.pid), False
+    told, ended = "", False
     try:
+        told = guard.begun(step.identity, running.process.pid)
         _relay(
             running=running,
             stdout=out_read,
@@ -124,7 +125,8 @@ def _run(step: _Step, output: Output, *, stdin: int, cancel: threading.Event | N
             _kill(step.runtime, running, step.identity)
         os.close(out_read)
         os.close(err_read)
-        guard.ended(told)
+        if told:
+            guard.ended(told)
     error = running.error()
     if error is not None:
         raise error

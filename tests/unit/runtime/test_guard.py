@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from boxwright.errors import Unsupported
+from boxwright.runtime import guard as module
 from boxwright.runtime.guard import Guard
 from boxwright.runtime.oci import Runtime
 from boxwright.runtime.process import PIPE, Process, Stdio, spawn
@@ -114,3 +116,20 @@ def test_a_guard_that_was_killed_is_followed_by_one_that_knows_the_same(
     assert os.read(calls, 1000).decode().split()[-1] == "step-0"
     second.wait(10)
     os.close(calls)
+
+
+def test_a_step_for_which_no_shell_can_be_started_is_unknown(
+    tmp_path: Path, program: Path, sleepers: list[Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is ended by its own process; its number may be another's when the next shell hears of the steps."""
+
+    def refuse(*_: object, **__: object) -> Process:
+        raise Unsupported("cannot run /bin/sh")
+
+    with Guard(Runtime("fake", str(program), "1", tmp_path)) as guard:
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "spawn", refuse)
+            with pytest.raises(Unsupported):
+                guard.begun("step-0", sleepers[0].pid)
+        guard.begun("step-1", sleepers[1].pid)
+        assert list(guard._steps) == [f"step-1:{sleepers[1].pid}"]
