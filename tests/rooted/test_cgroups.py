@@ -19,7 +19,7 @@ pytestmark = pytest.mark.rooted
 
 _MADE = {
     "hybrid": "mountpoint -q /sys/fs/cgroup/unified",
-    "v1": "umount /sys/fs/cgroup/unified",
+    "v1": "! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified",
     "v2": "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup",
 }
 RUNTIMES = ("crun", "runc", "newer crun", "newer runc")
@@ -27,10 +27,17 @@ RUNTIMES = ("crun", "runc", "newer crun", "newer runc")
 
 @contextmanager
 def host_of(mode: str, folder: Path) -> Iterator[Host]:
-    if "\ncgroup " not in Path("/proc/self/mounts").read_text():
+    mounted = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    kinds = {point: kind for _, point, kind, *_ in mounted}
+    controllers = all(Path(f"/sys/fs/cgroup/{name}").is_dir() for name in ("memory", "pids", "cpu"))
+    if "cgroup" not in kinds.values() or not controllers:
         pytest.skip("this host has no cgroups of version 1 to choose from")
+    if mode == "hybrid" and kinds.get("/sys/fs/cgroup/unified") != "cgroup2":
+        pytest.skip("this host has no hierarchy of version 2 beside version 1")
     with private_host(folder) as host:
         host.sh(_MADE[mode])
+        if mode == "v2" and host.sh("cat /sys/fs/cgroup/cgroup.controllers").strip():
+            pytest.skip("on this host version 2 has controllers of its own")
         yield host
 
 
