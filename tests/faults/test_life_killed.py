@@ -66,6 +66,7 @@ class Lives:
         self.root = str(host.root)
         host.run("network", "create", "lan")
         self.rules, self.links = host.rules(), host.links()
+        self.namespaces = self._namespaces()  # those that the host holds by a mount
         self.killed: set[str] = set()  # what kinds of processes were
 
     def round(self) -> None:
@@ -191,11 +192,11 @@ class Lives:
         """What there still is of containers that are no more."""
         found = []
         if mounts := [
-            m
-            for m in self.host.sh("cat /proc/self/mounts").splitlines()
-            if f"{self.root}/containers" in m or m.startswith("nsfs ")
+            m for m in self.host.sh("cat /proc/self/mounts").splitlines() if f"{self.root}/containers" in m
         ]:
             found.append(f"mounts {mounts}")
+        if namespaces := self._namespaces() - self.namespaces:
+            found.append(f"namespaces {namespaces}")
         tops = [Path("/sys/fs/cgroup/boxwright"), *Path("/sys/fs/cgroup").glob("*/boxwright")]
         if groups := [str(top / one) for top in tops for one in known if (top / one).exists()]:
             found.append(f"cgroups {groups}")
@@ -213,6 +214,10 @@ class Lives:
         if locks := self._locks():
             found.append(f"locks {locks}")
         return found
+
+    def _namespaces(self) -> set[str]:
+        mounts = self.host.sh("cat /proc/self/mountinfo").splitlines()
+        return {m for m in mounts if " - nsfs " in m}
 
     def _locks(self) -> list[str]:
         """Lock files of janitors whose networks are no more: that of a killed one waits for the network's next."""
