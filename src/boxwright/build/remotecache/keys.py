@@ -331,11 +331,17 @@ def _copy(op: CopyOp, vertex: Vertex, selection: Selection | None, below: Select
     actions: list[tuple[dict[str, Any], int]] = []
     fetched = [_fetched(vertex, part, below) for part in read]
     sources = [_wanted(op, part.source) for part in read]
-    together = [one for one, alone in zip(sources, fetched) if alone is None]
-    for number, (part, picked, alone) in enumerate(zip(read, sources, fetched)):
-        tree = selection.payload[number].tree if selection is not None else None
-        source = _source(part, together, tree) if alone is None else alone.source
-        if source is None or ("",) in [one.included for one in together]:
+    copied_at = [number for number, alone in enumerate(fetched) if alone is None]
+    together = [sources[number] for number in copied_at]
+    if any(one.included == ("",) for one in together):
+        return None
+    files: KeyInput | None = None  # of all that are copied; to name it, they are read
+    if copied_at:
+        tree = selection.payload[copied_at[0]].tree if selection is not None else None
+        files = _source(read[copied_at[0]], together, tree)
+    for part, picked, alone in zip(read, sources, fetched):
+        source = files if alone is None else alone.source
+        if source is None:
             return None
         if source not in inputs:
             inputs.append(source)

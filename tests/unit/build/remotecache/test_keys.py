@@ -101,6 +101,9 @@ def test_files_are_read_once_for_all_places(read: Selection) -> None:
     known[vertex.id] = Selection("", payload=(SourceSet(counted, ()),))
     assert not keys.waits(vertex)
     assert keys.of(vertex) == keys.of(vertex) == describe(vertex, read) and counted.opened == 1
+    several = CopyOp(parts=(COPY, replace(COPY, source="more")), dest="/src/")
+    key(several, Selection("", payload=(SourceSet(counted, ()),) * 2))
+    assert counted.opened == 2
 
 
 def test_run() -> None:
