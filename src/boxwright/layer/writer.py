@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 
 _DROP_FROM = 64 << 20  # bytes; smaller tars stay in the page cache, for the container that starts next
 _DROP_READ_FROM = 1 << 30
-_COPIED = (
-    1 << 18
-)  # bytes of a range at a time, which the processor's cache still has when they are hashed and written
+_COPIED = 1 << 18  # bytes of a range at a time: in the processor's cache until they are hashed and written
 _BUFFERS = 4
 _BEHIND_FROM = 4 << 20  # bytes of tar from which on a second thread is worth its start
 
