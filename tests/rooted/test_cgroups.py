@@ -101,6 +101,7 @@ def test_every_runtime_runs_where_version_2_has_no_controllers(tmp_path: Path, r
             host.use(BOXWRIGHT_RUNTIME="")
             said = json.loads(host.out("info", "--format", "{{json .}}"))
             assert said["DefaultRuntime"] == "runc" and "RLIM_MEMLOCK" in dict(said["RuntimeStatus"])["Why"]
+        assert "probe-" not in host.sh("ls /sys/fs/cgroup")  # which is the real host's
         limits = ("-m", "64m", "--pids-limit", "20", "--cpu-shares", "100", "--cpuset-cpus", "0")
         done = host.run(
             "run", "--rm", "--network", "none", *limits, "--blkio-weight", "100", IMAGE, "echo", "ran"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from pathlib import Path
 
 from boxwright.errors import BoxwrightError, Unsupported
@@ -23,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_CGROUP_ATTEMPTS = 50
 _CANDIDATES = ("crun", "runc")  # crun starts a container in half the time
 _MEANING = 3  # of the memory's fields: what another version of Boxwright remembers is not ours
 
@@ -112,11 +114,25 @@ def try_runtime(runtime: Runtime, directory: Path) -> str:
     finally:
         if (runtime.root / bundle.name).exists():
             runtime.delete(bundle.name, force=True)
+        _remove_cgroups(bundle.name)
         # What the runtime made in the tree are empty mount points.
         for parent, _, files in os.walk(bundle, topdown=False):
             for file in files:
                 os.unlink(f"{parent}/{file}")
             os.rmdir(parent)
+
+
+def _remove_cgroups(name: str) -> None:
+    """A runtime that fails late has made them, and may know of nothing to delete."""
+    top = Path("/sys/fs/cgroup")
+    for group in (top / name, *top.glob(f"*/{name}")):
+        for _ in range(_CGROUP_ATTEMPTS):
+            try:
+                group.rmdir()
+            except FileNotFoundError:
+                break
+            except OSError:  # what was in it is about to end
+                time.sleep(0.02)
 
 
 def _trial() -> dict[str, Any]:

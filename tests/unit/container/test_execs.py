@@ -12,10 +12,11 @@ import pytest
 
 from boxwright.container import execs
 from boxwright.container.config import ContainerConfig
-from boxwright.container.execs import ExecConfig, ExecFailed, ExecMissing
+from boxwright.container.execs import ExecConfig, ExecMissing
 from boxwright.container.records import Container, State, WrongState, save_state
 from boxwright.content import journal
 from boxwright.files.places import Places
+from boxwright.rootfs.users import UserUnknown
 from boxwright.spec.values import replace
 from support.few import Few, added
 
@@ -122,8 +123,9 @@ def test_rights_are_the_containers_unless_it_is_asked_for_all(box: Container) ->
 
 
 def test_a_user_that_is_not_there_is_told(box: Container) -> None:
-    with pytest.raises(ExecFailed, match="no-such-user"):
+    with pytest.raises(UserUnknown, match="no-such-user") as told:
         execs.process(box, ExecConfig(("x",), user="no-such-user"))
+    assert told.value.exit_code == 1  # as Docker's client ends: the engine refused, nothing was started
 
 
 def events(box: Container) -> list[dict[str, Any]]:
