@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from bench import build_cases, inputs, registry_cases
+from bench import build_cases, container_cases, inputs, registry_cases
 from bench.build_cases import COPY_ALL
 from bench.measure import Command, Figure, compare
 from bench.peers import Peers
@@ -203,6 +203,8 @@ CASES: dict[str, Callable[[Setup], Iterator[Row]]] = {
     "copy": copy_build,
     "listing": listing,
     "run": run_true,
+    "containers": container_cases.containers,
+    "many": container_cases.many,
     "save-load": save_load,
     "pull": registry_cases.pull,
     "pull-big": registry_cases.pull_big,
