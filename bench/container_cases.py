@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 _IMAGE = "bench-busybox"
 _AT_ONCE = (
-    f'for n in $(seq 50); do "$@" run -d --name bench-$n {_IMAGE} sleep 1000 >/dev/null & done; wait; '
+    f'for n in $(seq 50); do "$@" run -d --name bench-$n {_IMAGE} busybox sleep 1000 >/dev/null & done; wait; '
     '[ "$("$@" ps -q | wc -l)" -ge 50 ]'
 )
-_LOG = "yes 'a line of a log, of the length that such lines have, more or less' | head -c 300000000"
+_LOG = "busybox yes 'a line of a log, of the length that such lines have, more or less' | busybox head -c 300000000"
 _Prefixes = Mapping[str, Sequence[str]]
 
 
@@ -42,7 +42,7 @@ def containers(setup: Setup) -> Iterator[Row]:
     """exec, run -d, rm -f, inspect, rmi."""
     setup.busybox()
     everybody = setup.everybody()
-    started = ("run", "-d", "--name", "bench-one", _IMAGE, "sleep", "1000")
+    started = ("run", "-d", "--name", "bench-one", _IMAGE, "busybox", "sleep", "1000")
     gone = ("rm", "-f", "bench-one")
     yield "run -d", _compared(everybody, started, gone), "1/3 of docker"
     yield "rm -f", _compared(everybody, gone, gone, started), "1/3 of docker"
