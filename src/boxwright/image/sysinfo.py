@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform as machine
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from boxwright.errors import BoxwrightError
@@ -13,6 +12,7 @@ from boxwright.image.catalog import ImageCatalog
 from boxwright.runtime import host as kernel
 from boxwright.spec.platform import host
 from boxwright.spec.times import rfc3339
+from boxwright.spec.values import dataclass
 from boxwright.version import __version__
 
 TYPE_CHECKING = False
