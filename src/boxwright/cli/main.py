@@ -82,9 +82,9 @@ def _dispatch(ctx: Context, name: str, options: Namespace, rest: list[str]) -> i
         return function(ctx, args) or 0
     except UsageError:
         raise
-    except (BoxwrightError, UnicodeEncodeError) as error:
-        if name in EXIT_125 and getattr(error, "exit_code", 1) == 1:
-            error.exit_code = 125  # type: ignore[union-attr]
+    except BoxwrightError as error:
+        if name in EXIT_125 and error.exit_code == 1:
+            error.exit_code = 125
         raise
 
 

@@ -60,7 +60,7 @@ def report(ctx: Context, error: Exception) -> int:
     if isinstance(error, UnicodeEncodeError):  # bytes that are no UTF-8 were typed where a name is wanted
         around = error.object[max(error.start - 20, 0) : error.end + 20]
         _tell(ctx, f"{around!a} is not valid UTF-8", "")
-        return getattr(error, "exit_code", 1)
+        return 1
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("boxwright"):
         _tell(
             ctx,
