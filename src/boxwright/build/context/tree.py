@@ -318,6 +318,25 @@ def reachable(tree: FileTree, top: str, included: IgnoreMatcher | None) -> Itera
         stack.extend(reversed(down))
 
 
+UNDECIDED = (NOTHING, NOTHING)  # the numbers of what is in no directory
+
+
+def judged(
+    rel: str, above: tuple[int, int], *, included: IgnoreMatcher | None, excluded: IgnoreMatcher | None
+) -> tuple[tuple[int, int], bool]:
+    """Which patterns of both decided about a path whose directory has the numbers `above`, and whether it stays:
+    `included` (None: everything) matches it and `excluded` does not."""
+    in_number, out_number = above
+    stays = True
+    if included is not None:
+        in_number = included.decide(rel, in_number)
+        stays = included.excludes(in_number)
+    if excluded is not None:
+        out_number = excluded.decide(rel, out_number)
+        stays = stays and not excluded.excludes(out_number)
+    return (in_number, out_number), stays
+
+
 def filtered(
     nodes: Iterable[TreeNode], top: str, included: IgnoreMatcher | None, excluded: IgnoreMatcher | None
 ) -> Iterator[TreeNode]:
@@ -330,21 +349,14 @@ def filtered(
         yield from nodes
         return
     cut = len(top) + 1 if top else 0
-    above: dict[str, tuple[int, int]] = {"": (NOTHING, NOTHING)}
+    above = {"": UNDECIDED}
     waiting: dict[str, TreeNode] = {}
     for node in nodes:
         rel = node.path[cut:]
         parent = rel.rpartition("/")[0]
-        in_number, out_number = above[parent]
-        stays = True
-        if included is not None:
-            in_number = included.decide(rel, in_number)
-            stays = included.excludes(in_number)
-        if excluded is not None:
-            out_number = excluded.decide(rel, out_number)
-            stays = stays and not excluded.excludes(out_number)
+        numbers, stays = judged(rel, above[parent], included=included, excluded=excluded)
         if node.type == "dir":
-            above[rel] = (in_number, out_number)
+            above[rel] = numbers
         if not stays:
             if node.type == "dir":
                 waiting[rel] = node

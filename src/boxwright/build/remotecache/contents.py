@@ -6,9 +6,9 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 
-from boxwright.build.context.tree import resolve_in
+from boxwright.build.context.tree import UNDECIDED, judged, resolve_in
 from boxwright.build.dockerfile.globs import compile_match, has_wildcards
-from boxwright.build.dockerfile.ignore import NOTHING, IgnoreMatcher
+from boxwright.build.dockerfile.ignore import IgnoreMatcher
 from boxwright.spec import hashes
 from boxwright.spec.values import dataclass
 
@@ -140,16 +140,10 @@ def _listed(tree: FileTree, start: TreeNode, wanted: Picked) -> Iterator[tuple[T
         while above and not node.path.startswith(above[-1].node.path + "/"):
             above.pop()
         below = above[-1] if above else None
-        rel, stays = node.path[len(top) :].lstrip("/"), True
-        in_number, out_number = (below.in_number, below.out_number) if below else (NOTHING, NOTHING)
-        if included is not None:
-            in_number = included.decide(rel, in_number)
-            stays = included.excludes(in_number)
-        if excluded is not None:
-            out_number = excluded.decide(rel, out_number)
-            stays = stays and not excluded.excludes(out_number)
+        rel, numbers = node.path[len(top) :].lstrip("/"), below.numbers if below else UNDECIDED
+        numbers, stays = judged(rel, numbers, included=included, excluded=excluded)
         if node.type == "dir":
-            above.append(_Header(node, in_number, out_number))
+            above.append(_Header(node, numbers))
         for header in above if stays else ():
             if not header.listed:
                 header.listed = True
@@ -163,8 +157,7 @@ class _Header:
     """A directory on the way, and the patterns that decided about it."""
 
     node: TreeNode
-    in_number: int
-    out_number: int
+    numbers: tuple[int, int]
     listed: bool = False
 
 

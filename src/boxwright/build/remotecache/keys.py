@@ -348,7 +348,7 @@ def _copy(op: CopyOp, vertex: Vertex, selection: Selection | None, below: Select
         if alone is None:
             action = _action(picked, common, part)
         else:
-            action = _plain(alone.name, common, {**_some(unpack=part.unpack), **excluded})
+            action = _plain(alone.name, common, excluded, unpack=part.unpack)
         actions.append((action, inputs.index(source)))
     for part in op.parts[len(read) :]:
         made = KeyInput(
@@ -408,13 +408,14 @@ def _required(wanted: Picked) -> list[str]:
     return [path for path in paths if not has_wildcards(path)]
 
 
-def _plain(name: str, common: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(
+    name: str, common: Mapping[str, Any], excluded: Mapping[str, Any], *, unpack: bool = False
+) -> dict[str, Any]:
     """Copies one thing as it is called."""
     said = {**common}
     symbolic = _some(modeStr=said.pop("modeStr", ""))
-    unpack = _some(attemptUnpackDockerCompatibility=more.get("unpack"))
-    excluded = {name: value for name, value in more.items() if name != "unpack"}
-    return {"src": name, **said, **unpack, "createDestPath": True, "timestamp": -1, **excluded, **symbolic}
+    said |= _some(attemptUnpackDockerCompatibility=unpack)
+    return {"src": name, **said, "createDestPath": True, "timestamp": -1, **excluded, **symbolic}
 
 
 @dataclass(frozen=True, slots=True)
