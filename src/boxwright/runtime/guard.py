@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import os
 import threading
-from types import TracebackType
 
 from boxwright.runtime.process import PIPE, Process, ProgramMissing, Stdio, spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Self
-
     from boxwright.runtime.oci import Runtime
 
 # Steps are named IDENTITY:PID. Without the word that all is over, the process that has the other end was killed.
@@ -84,14 +81,6 @@ class Guard:
         with self._lock:
             self._tell("over")
             self._forget()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _start(self) -> None:
         self._forget()

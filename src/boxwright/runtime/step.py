@@ -13,7 +13,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 from boxwright.errors import Cancelled
@@ -70,7 +70,7 @@ def run_step(
             program=str(spec["process"]["args"][0]),
             keep=keep,
         )
-        with nullcontext(guard) if guard is not None else Guard(runtime) as own:
+        with nullcontext(guard) if guard is not None else closing(Guard(runtime)) as own:
             return _run(
                 step=step,
                 output=output,

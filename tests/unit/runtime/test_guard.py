@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,7 @@ def test_a_killed_build_takes_the_steps_along_that_run(
 def test_a_build_that_ends_leaves_alone_what_it_ran(
     tmp_path: Path, program: Path, sleepers: list[Process]
 ) -> None:
-    with Guard(Runtime("fake", str(program), "1", tmp_path)) as guard:
+    with closing(Guard(Runtime("fake", str(program), "1", tmp_path))) as guard:
         guard.begun("step-0", sleepers[0].pid)
         guard.ended(guard.begun("step-1", sleepers[1].pid))
         shell = guard._shell
@@ -126,7 +127,7 @@ def test_a_step_for_which_no_shell_can_be_started_is_unknown(
     def refuse(*_: object, **__: object) -> Process:
         raise Unsupported("cannot run /bin/sh")
 
-    with Guard(Runtime("fake", str(program), "1", tmp_path)) as guard:
+    with closing(Guard(Runtime("fake", str(program), "1", tmp_path))) as guard:
         with monkeypatch.context() as patched:
             patched.setattr(module, "spawn", refuse)
             with pytest.raises(Unsupported):
