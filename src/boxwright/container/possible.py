@@ -1,6 +1,6 @@
 """Which limits this host's cgroups can keep: a controller may be missing from the kernel, from the hierarchy that is
-mounted at /sys/fs/cgroup, or from its version. Docker takes such a limit out and says so; a refusal is left to who
-wants none."""
+mounted at /sys/fs/cgroup, or from its version. Docker's engine takes such a limit out and warns; so does the command
+line, and `hostside.check_limits` refuses what another caller did not take out."""
 
 from __future__ import annotations
 
