@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +51,13 @@ def run(*argv: str, **more: object) -> ExecOp:
 
 
 @pytest.fixture
-def read(tmp_path: Path) -> Selection:
+def read(tmp_path: Path) -> Iterator[Selection]:
     folder = tmp_path / "context"
     (folder / "more").mkdir(parents=True)
     (folder / "a.txt").write_text("hello\n")
     (folder / "a.txt").chmod(0o644)
-    return Selection("", payload=(SourceSet(LocalContext(folder), ()),))
+    with LocalContext(folder) as tree:
+        yield Selection("", payload=(SourceSet(tree, ()),))
 
 
 def test_an_image_is_its_layers() -> None:
@@ -63,6 +66,18 @@ def test_an_image_is_its_layers() -> None:
     assert found is not None and found.digest[7:19] == "87ed3f3ef3e9"
 
 
+@pytest.fixture
+def descriptors() -> Iterator[None]:
+    """As many as the process may have: a walk holds one for each directory on its way."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2000:
+        pytest.skip(f"this process may have {hard} descriptors only")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2000 if hard == resource.RLIM_INFINITY else hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("descriptors")
 def test_a_context_may_be_deep(tmp_path: Path) -> None:
     """A directory's name is made of those below it, 1500 levels down."""
     top = os.open(tmp_path, os.O_RDONLY)
@@ -72,9 +87,10 @@ def test_a_context_may_be_deep(tmp_path: Path) -> None:
         os.close(top)
         top = below
     os.close(top)
-    selection = Selection("", payload=(SourceSet(LocalContext(tmp_path), ()),))
     try:
-        found = key(CopyOp(parts=(CopyPart(origin="context", source="d"),), dest="/d"), selection)
+        with LocalContext(tmp_path) as tree:
+            selection = Selection("", payload=(SourceSet(tree, ()),))
+            found = key(CopyOp(parts=(CopyPart(origin="context", source="d"),), dest="/d"), selection)
     finally:
         erase(tmp_path / "d")  # pytest would not get so deep
     assert found[1][1].contents
@@ -177,18 +193,18 @@ def test_patterns(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name[-1])
     (tmp_path / "to").symlink_to("two")
-    tree = LocalContext(tmp_path)
-    assert len(selected(tree, [Picked("/one/*")])) == 2 and len(selected(tree, [Picked("/one/a")])) == 1
-    assert (
-        selected(tree, [Picked("/one/?")])
-        == selected(tree, [Picked("/one/*")])
-        != selected(tree, [Picked("/two/*")])
-    )
-    assert selected(tree, [Picked("/t*/?")])[1] == selected(tree, [Picked("/two/*")])[1]
-    assert selected(tree, [Picked("/t*/?")])[0] != selected(tree, [Picked("/two/*")])[0]
-    assert len(selected(tree, [Picked("/t*")])) == 1 and selected(tree, [Picked("/to/*")]) == ()
-    assert selected(tree, [Picked("/none*")]) == selected(tree, [Picked("/gone/*")])
-    assert selected(tree, [Picked("/gone")]) == ()
+    with LocalContext(tmp_path) as tree:
+        assert len(selected(tree, [Picked("/one/*")])) == 2 and len(selected(tree, [Picked("/one/a")])) == 1
+        assert (
+            selected(tree, [Picked("/one/?")])
+            == selected(tree, [Picked("/one/*")])
+            != selected(tree, [Picked("/two/*")])
+        )
+        assert selected(tree, [Picked("/t*/?")])[1] == selected(tree, [Picked("/two/*")])[1]
+        assert selected(tree, [Picked("/t*/?")])[0] != selected(tree, [Picked("/two/*")])[0]
+        assert len(selected(tree, [Picked("/t*")])) == 1 and selected(tree, [Picked("/to/*")]) == ()
+        assert selected(tree, [Picked("/none*")]) == selected(tree, [Picked("/gone/*")])
+        assert selected(tree, [Picked("/gone")]) == ()
 
 
 def test_what_is_left_out(tmp_path: Path) -> None:
@@ -199,7 +215,8 @@ def test_what_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "to").symlink_to("dir/a")
 
     def read(path: str, *included: str, excluded: tuple[str, ...] = ("**/*.md",)) -> tuple[str, ...]:
-        return selected(LocalContext(tmp_path), [Picked(path, included, excluded)])
+        with LocalContext(tmp_path) as tree:
+            return selected(tree, [Picked(path, included, excluded)])
 
     forms = {
         "tree": read("/dir"),
