@@ -53,6 +53,12 @@ class Context:
 
         return Engine(settings=self.settings)
 
+    def close(self) -> None:
+        """Close connections to registries: a program that runs several commands would collect them."""
+        services = self.engine.services.__dict__ if "engine" in self.__dict__ else {}
+        if "registry" in services:
+            services["registry"].close()
+
     # --- output ----------------------------------------------------------------------------------
 
     def out(self, text: str = "", *, end: str = "\n") -> None:

@@ -47,6 +47,8 @@ def main(argv: list[str]) -> int:
         return BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - the outermost border: a traceback is no answer
         return _failed(ctx, error)
+    finally:
+        ctx.close()
 
 
 def _dispatch(ctx: Context, name: str, options: Namespace, rest: list[str]) -> int:
