@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from boxwright import Engine
 from boxwright.registry.client.client import RegistryClient
 from boxwright.registry.client.config import ClientConfig
 from boxwright.spec import mediatypes as mt
@@ -513,6 +514,13 @@ def client(tmp: Path, **more: Any) -> RegistryClient:
     """A client that `close_clients` closes after the test."""
     _clients.append(RegistryClient(client_config(tmp, **more)))
     return _clients[-1]
+
+
+def engine_on(root: Path) -> Engine:
+    """An engine whose client `close_clients` closes after the test."""
+    made = Engine(root)
+    _clients.append(made.services.registry)
+    return made
 
 
 def close_clients() -> None:

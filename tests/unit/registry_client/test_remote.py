@@ -15,7 +15,6 @@ from typing import BinaryIO, cast
 import pytest
 import zstandard
 
-from boxwright import Engine
 from boxwright.content import copy as copying
 from boxwright.content.layout import Layout
 from boxwright.content.verify import ContentMismatch
@@ -34,6 +33,7 @@ from support.registry import (
     Request,
     Response,
     client,
+    engine_on,
     make_image,
     noise,
     ranged,
@@ -604,7 +604,7 @@ def test_signatures_by_tag_and_by_subject_survive_a_place_between(
     """Registry to another place to another registry: cosign's tags and referrers arrive, all digests the same."""
     put, wanted, referrer, raw = signed(registry)
     place = place.format(tmp_path)
-    engine = Engine(tmp_path / "root")
+    engine = engine_on(tmp_path / "root")
     engine.services.__dict__["registry"] = client(tmp_path)
     with running() as other:
         engine.registry.copy(f"{registry.host}/a/b:1", place)
@@ -621,7 +621,7 @@ def test_signatures_by_tag_and_by_subject_survive_a_place_between(
 def test_what_is_attached_lives_and_dies_with_its_image(registry: FakeRegistry, tmp_path: Path) -> None:
     """In the local store it is out of sight, survives every prune, goes along to other places and goes when the image goes."""
     put, wanted, referrer, raw = signed(registry)
-    engine = Engine(tmp_path / "root")
+    engine = engine_on(tmp_path / "root")
     engine.services.__dict__["registry"] = client(tmp_path)
     engine.images.pull(f"{registry.host}/a/b:1")
     assert (
@@ -659,7 +659,7 @@ def test_a_pulled_image_cannot_attach_itself_to_another(registry: FakeRegistry, 
     for blob in (other.config, *other.layers):
         registry.add("evil", blob)
     registry.add_manifest("evil", "1", manifest.raw)
-    engine = Engine(tmp_path / "root")
+    engine = engine_on(tmp_path / "root")
     engine.services.__dict__["registry"] = client(tmp_path)
     engine.images.pull(f"{registry.host}/good:1")
     engine.images.pull(f"{registry.host}/evil:1")
@@ -677,7 +677,7 @@ def test_an_index_that_is_here_in_part_goes_in_part(registry: FakeRegistry, tmp_
     platforms = [Platform.parse("linux/amd64"), Platform.parse("linux/arm64")]
     raw = Index.compose([replace(e, platform=p) for e, p in zip(entries, platforms)]).raw
     index = registry.add_manifest("multi", "1", raw, mt.OCI_INDEX)
-    engine = Engine(tmp_path / "root")
+    engine = engine_on(tmp_path / "root")
     engine.services.__dict__["registry"] = client(tmp_path)
     engine.images.pull(f"{registry.host}/multi:1", platform="linux/arm64")
     notes: list[str] = []
@@ -779,7 +779,7 @@ def test_attestations_in_an_index_come_and_go(registry: FakeRegistry, tmp_path: 
         Index.compose([replace(put, platform=Platform.parse("linux/amd64")), beside]).raw,
         mt.OCI_INDEX,
     )
-    engine = Engine(tmp_path / "root")
+    engine = engine_on(tmp_path / "root")
     engine.services.__dict__["registry"] = client(tmp_path)
     with running() as other:
         engine.registry.copy(f"{registry.host}/app:1", "local:whole")
@@ -801,7 +801,7 @@ def test_what_is_no_image_is_not_fetched(registry: FakeRegistry, tmp_path: Path)
         "1",
         Manifest.compose(Descriptor.of(b"{}", "application/vnd.cncf.helm.config.v1+json"), [desc]).raw,
     )
-    engine = Engine(tmp_path / "root")
+    engine = engine_on(tmp_path / "root")
     engine.services.__dict__["registry"] = client(tmp_path)
     with pytest.raises(
         NoImage, match=r"chart:1 is not a container image: its config is 'application/vnd.cncf.helm"
@@ -841,7 +841,7 @@ def test_documents_that_are_cut_off_are_asked_for_again(registry: FakeRegistry, 
     registry.hook = cut
     name = f"{registry.host}/app:1"
     with running() as other:
-        engine = Engine(tmp_path / "root")
+        engine = engine_on(tmp_path / "root")
         engine.services.__dict__["registry"] = client(tmp_path)
         assert engine.registry.copy(name, f"{other.host}/app:1").digest == index.digest
     assert len(seen) == 5, seen  # the index, its image, the tags, and what refers to the two
@@ -864,7 +864,7 @@ def test_a_repository_of_many_tags_is_not_listed_to_its_end(
     registry.add_image("app", f"sha256-{put.digest.hex}.sig", attached)
     for n in range(more):
         registry.add_image("app", f"a{n:02}", IMAGE)  # before the others; this registry gives three a page
-    engine = Engine(tmp_path / "root")
+    engine = engine_on(tmp_path / "root")
     engine.services.__dict__["registry"] = client(tmp_path)
     with running() as other:
         engine.registry.copy(f"{registry.host}/app:z", f"{other.host}/app:z")
@@ -887,7 +887,7 @@ def test_a_fallback_tag_that_is_not_listed_is_not_asked_for(
     for n in range(more):
         registry.add_image("app", f"a{n:02}", IMAGE)
     registry.referrers_api = api
-    engine = Engine(tmp_path / "root")
+    engine = engine_on(tmp_path / "root")
     engine.services.__dict__["registry"] = client(tmp_path)
     with running() as other:
         engine.registry.copy(f"{registry.host}/app:z", f"{other.host}/app:z")
@@ -901,7 +901,7 @@ def test_an_image_that_is_there_under_its_name_is_not_looked_at(
     """One question tells; what refers to it is brought all the same. A name elsewhere, or an index, which may be there
     in part, is not enough."""
     put, wanted, referrer, raw = signed(registry)
-    engine = Engine(tmp_path / "root")
+    engine = engine_on(tmp_path / "root")
     engine.services.__dict__["registry"] = client(tmp_path)
     source = f"{registry.host}/a/b:1"
     with running() as other:
@@ -995,7 +995,7 @@ def test_the_digest_decides_where_lengths_disagree(registry: FakeRegistry, tmp_p
         return Response(200, {**kind, "Content-Length": "17"})
 
     registry.hook = hook
-    eng = Engine(tmp_path / "root")
+    eng = engine_on(tmp_path / "root")
     name = f"{registry.host}/a/b:1"
     (pulled,) = eng.images.pull(name)
     assert pulled.target == put and pulled.fresh
@@ -1079,7 +1079,7 @@ def test_an_unknown_layer_type_is_named_before_anything_is_fetched(
         entry = replace(entry, platform=Platform.parse("linux/amd64"))
         registry.add_manifest("a/b", "1", Index.compose([entry]).raw, mt.OCI_INDEX)
     with pytest.raises(NoImage, match=re.escape(kind)):
-        Engine(tmp_path / "root").images.pull(f"{registry.host}/a/b:1")
+        engine_on(tmp_path / "root").images.pull(f"{registry.host}/a/b:1")
     assert not [r for r in registry.log if "/blobs/" in r.path and str(layers[0].digest) in r.path]
 
 
@@ -1098,7 +1098,7 @@ def test_the_bytes_say_how_they_are_compressed(
     manifest = Manifest.compose(image.manifest.config, [layer])
     put = registry.add_manifest("a/b", "1", manifest.raw)
     name = f"{registry.host}/a/b:1"
-    eng = Engine(tmp_path / "root")
+    eng = engine_on(tmp_path / "root")
     assert eng.images.pull(name)[0].target == put
     (diff_id,) = eng.services.images_store.resolve_platform(name).layers
     said = [d.media_type for d, _ in eng.services.layers.blobs(diff_id)]
@@ -1107,7 +1107,7 @@ def test_the_bytes_say_how_they_are_compressed(
     # Loaded, it has no digest that a registry gave it; its layers go as they are all the same.
     with open(tmp_path / "a.tar", "wb") as out:
         eng.images.save([name], out)
-    other = Engine(tmp_path / "other")
+    other = engine_on(tmp_path / "other")
     other.images.load(tmp_path / "a.tar")
     other.images.tag(name, f"{registry.host}/c:1")
     assert other.images.push(f"{registry.host}/c:1")[0].target.media_type == put.media_type
