@@ -11,7 +11,7 @@ import os
 
 from boxwright.files import locks
 from boxwright.files.locks import Lock
-from boxwright.network import firewall
+from boxwright.network import firewall, zones
 from boxwright.network.netlink import Link, Netlink
 from boxwright.network.values import Plumbing
 
@@ -36,6 +36,8 @@ def ensure(netlink: Netlink, network: Plumbing, lock: str) -> int:
     root's networks. Raises OSError, NoBridge."""
     link = netlink.link(network.bridge)
     if link is not None and link.up and check_kind(link) and firewall.are_open([network]):
+        if _is_ours(link, network):
+            zones.trust(link.name)
         return link.index
     return _settle(netlink, network, lock)
 
@@ -66,6 +68,8 @@ def _settle(netlink: Netlink, network: Plumbing, lock: str) -> int:
                 _start_forwarding(six=six)
         set_kernel(f"ipv4/conf/{network.bridge}/route_localnet", "1")  # for ports published at 127.0.0.1
         # Last, the two by which another process knows that all of it is there, whenever this one ends.
+        if _is_ours(link, network):  # one of the user's is in a zone of the user's choice
+            zones.trust(link.name)
         firewall.open_network(network)
         netlink.up(link.index)
         return link.index
@@ -104,15 +108,18 @@ def _kernel(name: str) -> str:
 
 def mend(networks: Sequence[Plumbing], lock: str, *, thoroughly: bool = False) -> bool:
     """Make again the rules of networks whose bridge is there, when another program has removed any, or `thoroughly`;
-    whether they were made. Raises OSError."""
+    whether they were made. Raises OSError, also where firewalld does not answer."""
     netlink = Netlink()
     try:
-        there = {link.name for link in netlink.links()} if networks else set()
+        there = {link.name: link for link in netlink.links()} if networks else {}
         made = [network for network in networks if network.bridge in there]
-        if not made or (not thoroughly and firewall.are_open(made)):
+        ours = [network.bridge for network in made if _is_ours(there[network.bridge], network)]
+        if not made or (not thoroughly and firewall.are_open(made) and not zones.without_zone(ours)):
             return False
         for network in made:
             _settle(netlink, network, lock)
+        if zones.without_zone(ours):
+            raise OSError(errno.EAGAIN, "firewalld does not answer")
         return True
     finally:
         netlink.close()
@@ -151,6 +158,7 @@ def _take_down(netlink: Netlink, network: Plumbing) -> None:
     link = netlink.link(network.bridge)
     if link is not None and _is_ours(link, network):
         netlink.delete(link.index)
+        zones.forget(link.name)
     elif link is not None:
         for gateway, prefix in network.gateways:
             gone = netlink.delete_address(link.index, gateway, prefix, label=_LABEL)

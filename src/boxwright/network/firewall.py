@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 
-from boxwright.network.netlink import Rules
+from boxwright.network.netlink import IPV4, IPV6, Rules
 from boxwright.network.values import Forward, Plumbing, Unfit, identity, interface
 from boxwright.runtime.spawn import SUPERVISORS, locate, start
 
@@ -300,7 +300,7 @@ class _Family:
         if self.silent:
             return None
         try:
-            rules = Rules(six=self.six)
+            rules = Rules(IPV6 if self.six else IPV4)
         except OSError:
             return None
         try:

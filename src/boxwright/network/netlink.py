@@ -24,7 +24,8 @@ _OURS = 0xB0  # IFA_PROTO of an IPv6 address that a label would be given to, cou
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _UP, _LOOPBACK = 1, 8
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
-_NETLINK_NETFILTER, _NFPROTO_IPV4, _NFPROTO_IPV6 = 12, 2, 10
+_NETLINK_NETFILTER = 12
+INET, IPV4, IPV6 = 1, 2, 10  # families of tables of rules: NFPROTO_INET is both
 _NFTA_RULE_TABLE, _NFTA_RULE_CHAIN = 1, 2
 _GET_RULES = (10 << 8) | 7  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETRULE
 
@@ -100,11 +101,11 @@ class _Socket:
 
 
 class Rules(_Socket):
-    """The kernel's tables of IPv4 (or IPv6) rules, looked at."""
+    """The kernel's tables of rules of one family, looked at."""
 
-    def __init__(self, *, six: bool = False) -> None:
+    def __init__(self, family: int) -> None:
         super().__init__(_NETLINK_NETFILTER)
-        self._family = _NFPROTO_IPV6 if six else _NFPROTO_IPV4
+        self._family = family
 
     def chain(self, table: str, chain: str) -> list[bytes]:
         """A chain's rules as the kernel writes them; texts such as comments are in them as they are."""

@@ -1,7 +1,7 @@
-"""Rules that were removed from the host's firewall, as the kernel tells of them: it sends each change of nftables to a
-group of netlink (nfnetlink(7), NFNLGRP_NFTABLES).
+"""Rules that were removed from the host's firewall, and tables that were added, as the kernel tells of them: it sends
+each change of nftables to a group of netlink (nfnetlink(7), NFNLGRP_NFTABLES).
 
-A filter on the socket (socket(7), SO_ATTACH_FILTER) lets removals through alone, so that the supervisor sleeps through
+A filter on the socket (socket(7), SO_ATTACH_FILTER) lets these through alone, so that the supervisor sleeps through
 all other changes. A host with the older (legacy) iptables sends nothing. Imported by the supervisor: C
 modules only.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _NETLINK_NETFILTER, _SO_ATTACH_FILTER = 12, 26
 _SOL_NETLINK, _ADD_MEMBERSHIP, _NFTABLES = 270, 1, 7
-_DELRULE = 8  # NFT_MSG_DELRULE
+_NEWTABLE, _DELRULE = 0, 8  # NFT_MSG_NEWTABLE, NFT_MSG_DELRULE
 _MESSAGES = 8  # of one datagram that the filter looks at; a longer one is let through
 _ENOUGH = 1 << 17
 # Where nlmsghdr has the two low bytes of its length, and the low one of its type.
@@ -44,11 +44,11 @@ class Removals:
             raise
 
     def fileno(self) -> int:
-        """Ready to be read when rules were removed."""
+        """Ready to be read when rules were removed or tables added."""
         return self._socket.fileno()
 
     def named(self, tags: Sequence[bytes]) -> bool:
-        """Read what was told; whether a removed rule may have had one of these in its comment."""
+        """Read what was told; whether a removed rule or a new table may have one of these in it."""
         found = False
         while True:
             try:
@@ -66,18 +66,19 @@ class Removals:
 
 
 def program() -> bytes:
-    """The filter, for the kernel's classic BPF machine: it accepts a packet when one of its first messages is a
-    removal, or when it has more messages than are looked at. X is where a message begins; a load behind the packet's
+    """The filter, for the kernel's classic BPF machine: it accepts a packet when one of its first messages is such a
+    one, or when it has more messages than are looked at. X is where a message begins; a load behind the packet's
     end rejects it."""
 
     def instruction(code: int, value: int = 0, then: int = 0) -> bytes:
         return pack("HBBI", code, then, 0, value)
 
     steps = [instruction(0x01)]  # X = 0
-    end = 1 + 12 * _MESSAGES
+    end = 1 + 13 * _MESSAGES
     for _ in range(_MESSAGES):
         steps.append(instruction(0x50, _TYPE))  # A = the type's byte
-        steps.append(instruction(0x15, _DELRULE, end - len(steps) - 1))  # go to the end when it is a removal
+        for kind in (_NEWTABLE, _DELRULE):
+            steps.append(instruction(0x15, kind, end - len(steps) - 1))  # go to the end when it is one
         steps += [
             instruction(0x50, _HIGH),
             instruction(0x64, 8),  # A <<= 8

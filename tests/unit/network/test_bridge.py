@@ -15,6 +15,25 @@ from boxwright.network.values import Plumbing
 NETWORK = Plumbing("a1b2c3d4e5f6" + "0" * 52, "bw-test", "10.9.0.0/24", "10.9.0.1")
 
 
+class Firewalld:
+    """Interfaces by zone; it may be deaf."""
+
+    def __init__(self) -> None:
+        self.trusted: set[str] = set()
+        self.others: set[str] = set()
+        self.deaf = True
+
+    def without_zone(self, bridges: list[str]) -> list[str]:
+        return [bridge for bridge in bridges if bridge not in self.trusted | self.others]
+
+    def trust(self, bridge: str) -> None:
+        if not self.deaf and self.without_zone([bridge]):
+            self.trusted.add(bridge)
+
+    def forget(self, bridge: str) -> None:
+        self.trusted.discard(bridge)
+
+
 class Kernel:
     """Links by name, and what was done, in order."""
 
@@ -22,6 +41,8 @@ class Kernel:
         self.links_by_name: dict[str, SimpleNamespace] = {}
         self.done: list[tuple[Any, ...]] = []
         self.opened = False
+        self.zones = Firewalld()
+        self.zones.others.add("bw-test")
         self.addresses: set[tuple[int, str]] = set()
 
     # netlink
@@ -88,6 +109,7 @@ class Kernel:
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     kernel = Kernel()
     monkeypatch.setattr(bridge, "firewall", kernel)
+    monkeypatch.setattr(bridge, "zones", kernel.zones)
     monkeypatch.setattr(bridge, "Netlink", kernel)
     monkeypatch.setattr(bridge, "_forwards", lambda *, six: False)
     monkeypatch.setattr(bridge, "set_kernel", lambda name, value: kernel.done.append((name, value)))
@@ -199,6 +221,31 @@ def test_rules_that_another_program_removed_come_back(kernel: Kernel, lock: str)
     kernel.opened = False
     assert bridge.mend([NETWORK], lock) is True and kernel.opened
     assert bridge.mend([NETWORK], lock, thoroughly=True) is True
+
+
+def test_firewalld_has_our_bridge_in_a_zone(kernel: Kernel, lock: str) -> None:
+    zones = kernel.zones
+    zones.deaf = False
+    ensure(kernel, lock)
+    assert not zones.trusted  # the user's choice is kept
+    zones.others.clear()
+    ensure(kernel, lock)
+    assert zones.trusted == {"bw-test"}
+    zones.trusted.clear()  # it was loaded anew
+    assert bridge.mend([NETWORK], lock) is True and zones.trusted == {"bw-test"}
+    assert bridge.mend([NETWORK], lock) is False
+    zones.trusted.clear()
+    zones.deaf = True
+    with pytest.raises(OSError, match="firewalld does not answer"):  # who asked tries again
+        bridge.mend([NETWORK], lock)
+    zones.trusted.add("bw-test")
+    bridge.take_down(NETWORK, lock)
+    assert not zones.trusted
+    # One that was there before us is the user's.
+    zones.deaf = False
+    kernel.add_link("bw-test", "bridge", mac="aa:bb:cc:dd:ee:ff")
+    ensure(kernel, lock)
+    assert bridge.mend([NETWORK], lock) is False and not zones.trusted
 
 
 class Inside:

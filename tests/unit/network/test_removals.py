@@ -8,7 +8,12 @@ import pytest
 
 from boxwright.network.removals import program
 
-NEW, DELETED, GENERATION = 6, 8, 15  # NFT_MSG_NEWRULE, NFT_MSG_DELRULE, NFT_MSG_NEWGEN
+TABLE, NEW, DELETED, GENERATION = (
+    0,
+    6,
+    8,
+    15,
+)  # NFT_MSG_NEWTABLE, NFT_MSG_NEWRULE, NFT_MSG_DELRULE, NFT_MSG_NEWGEN
 
 
 def message(kind: int, size: int = 24) -> bytes:
@@ -54,6 +59,8 @@ def passes(datagram: bytes) -> bool:
     "kinds, let_through",
     [
         ([DELETED], True),
+        ([TABLE], True),
+        ([NEW, TABLE], True),
         ([NEW], False),
         ([GENERATION], False),
         ([NEW, NEW, NEW], False),
@@ -64,7 +71,7 @@ def passes(datagram: bytes) -> bool:
     ],
 )
 @pytest.mark.parametrize("size", [24, 27, 200, 300, 1021])
-def test_only_removals_are_let_through(kinds: list[int], let_through: bool, size: int) -> None:
+def test_only_removals_and_tables_are_let_through(kinds: list[int], let_through: bool, size: int) -> None:
     assert passes(b"".join(message(kind, size) for kind in kinds)) is let_through
 
 

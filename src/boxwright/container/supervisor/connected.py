@@ -9,7 +9,7 @@ from __future__ import annotations
 import select
 import time
 
-from boxwright.network import bridge, firewall
+from boxwright.network import bridge, firewall, zones
 from boxwright.network.namespace import NetworkNamespace
 from boxwright.network.removals import Removals
 from boxwright.network.values import Unfit
@@ -106,12 +106,12 @@ class KeptRules:
     def _removed(self, events: int) -> None:
         assert self._removals is not None
         tags = firewall.tags([endpoint.id for endpoint in self._endpoints], self._plan.id)
-        if self._removals.named(tags) and not self._timer:
+        if self._removals.named([*tags, zones.TELLS]) and not self._timer:
             # Not at once: what was removed may be followed by what is loaded instead.
             self._timer = self._loop.after(self._delay, self.mend)
 
     def mend(self) -> None:
-        """Make again what is missing; later, when that fails."""
+        """Make again what is missing; later and later, while that fails."""
         self._timer = 0
         try:
             networks = [endpoint.plumbing() for endpoint in self._endpoints]
@@ -119,7 +119,8 @@ class KeptRules:
             if self._plan.forwarded:
                 mended |= bridge.publish_again(self._plan.forwarded, self._plan.id, self._plan.lock)
         except (OSError, Unfit):  # the firewall is being changed, or iptables was removed
-            self._timer = self._loop.after(_LAST_DELAY, self.mend)
+            self._delay = min(self._delay * 2, _LAST_DELAY)
+            self._timer = self._loop.after(self._delay, self.mend)
             return
         if mended:
             now = time.monotonic()
