@@ -172,3 +172,36 @@ def test_skopeo(ours: Boxwright, host: str, image: Path, tmp_path: Path) -> None
     run(*skopeo, "copy", f"docker-archive:{tmp_path / 'd.tar'}", f"oci:{tmp_path / 'unpacked'}:v1")
     listed = json.loads(run(*skopeo, "list-tags", "--tls-verify=false", f"docker://{host}/skopeo/back"))
     assert listed["Tags"] == ["1"]
+
+
+@needs("docker28")
+def test_contexts_of_the_docker_client(tmp_path: Path) -> None:
+    ours = Boxwright(tmp_path)
+    theirs = {"DOCKER_CONFIG": ours.env["DOCKER_CONFIG"], "DOCKER_HOST": ""}
+    ours("context", "create", "ours", "--docker", "host=unix:///o.sock", "--description", "one")
+    run(
+        "docker28",
+        "context",
+        "create",
+        "theirs",
+        "--docker",
+        "host=ssh://me@h,skip-tls-verify=true",
+        env=theirs,
+    )
+    inspected = [
+        json.loads(said)
+        for said in (
+            ours("context", "inspect", "ours", "theirs"),
+            run("docker28", "context", "inspect", "ours", "theirs", env=theirs),
+        )
+    ]
+    assert inspected[0] == inspected[1]
+    file = tmp_path / "theirs.tar"
+    run("docker28", "context", "export", "theirs", file, env=theirs)
+    ours("context", "import", "again", file)
+    ours("context", "export", "ours", tmp_path / "ours.tar")
+    run("docker28", "context", "import", "more", tmp_path / "ours.tar", env=theirs)
+    ours("context", "update", "more", "--description", "two")
+    assert ours("context", "ls") == run("docker28", "context", "ls", env=theirs)
+    ours("context", "rm", "theirs", "again")
+    assert run("docker28", "context", "ls", "-q", env=theirs).split() == ["default", "more", "ours"]

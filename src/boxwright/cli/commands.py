@@ -25,7 +25,8 @@ _G = "boxwright.cli.registry_admin"
 _K = "boxwright.cli.bake"
 _X = "boxwright.cli.builders"
 _W = "boxwright.cli.build_cache"
-_Y = "boxwright.cli.contexts"
+_Y = "boxwright.cli.contexts.show"
+_Z = "boxwright.cli.contexts.edit"
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     # images
@@ -91,6 +92,16 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "context show": (_Y, "context_show", "Print the name of the current context"),
     "context inspect": (_Y, "context_inspect", "Display detailed information on one or more contexts"),
     "context use": (_Y, "context_use", "Set the current docker context"),
+    "context create": (_Z, "context_create", "Create a context"),
+    "context update": (_Z, "context_update", "Update a context"),
+    "context rm": (_Z, "context_rm", "Remove one or more contexts"),
+    "context remove": (_Z, "context_rm", "Remove one or more contexts"),
+    "context export": (
+        _Z,
+        "context_export",
+        "Export a context to a tar archive FILE or a tar stream on STDOUT.",
+    ),
+    "context import": (_Z, "context_import", "Import a context from a tar or zip file"),
     # containers
     "run": (_R, "run", "Create and run a new container from an image"),
     "container run": (_R, "run", "Create and run a new container from an image"),
