@@ -108,6 +108,60 @@ def test_what_ended_unseen_has_its_policy(root: Root, options: tuple[str, ...], 
     root.run("rm", "-f", "one")
 
 
+@pytest.mark.parametrize("again", ["policy", "order"])
+def test_what_was_adopted_starts_again_on_its_network(root: Root, again: str) -> None:
+    root.run("network", "create", "lan")
+    root.run("run", "-d", "--name", "web", "--network", "lan", "--restart", "always", IMAGE, "sleep", "1000")
+    for _ in range(2):
+        kill_supervisor(root, "web")
+        pid = root.engine.containers.get("web").state.pid  # which adopts it
+        if again == "policy":
+            os.kill(pid, signal.SIGKILL)
+        else:
+            root.run("restart", "-t", "0", "web")
+        eventually(lambda pid=pid: state(root, "web")["Pid"] not in (0, pid))  # type: ignore[misc]
+        assert root.run("run", "--rm", "--network", "lan", IMAGE, "nslookup", "web").returncode == 0
+    root.run("rm", "-f", "web")
+    root.run("network", "rm", "lan")
+
+
+def test_a_restart_does_not_wait_for_the_policy(root: Root, tmp_path: Path) -> None:
+    program = "test -e /d/go && exec sleep 1000; exit 1"
+    root.run(
+        *("run", "-d", "--name", "one", "--network", "none", "--restart", "always", "-v", f"{tmp_path}:/d"),
+        *(IMAGE, "sh", "-c", program),
+    )
+    eventually(
+        lambda: (
+            state(root, "one")["Restarting"] and root.out("inspect", "-f", "{{.RestartCount}}", "one") == "5"
+        )
+    )
+    (tmp_path / "go").touch()
+    root.run("restart", "one")  # it runs on, and the next end will not come
+    pid = state(root, "one")["Pid"]
+    (tmp_path / "go").unlink()
+    root.run("update", "--restart", "no", "one")
+    os.kill(pid, signal.SIGKILL)
+    assert root.out("wait", "one") == "137"
+    assert state(root, "one")["Status"] == "exited"  # the order was carried out once
+    root.run("rm", "-f", "one")
+
+
+def test_a_restart_that_fails_says_so(root: Root, tmp_path: Path) -> None:
+    (place := tmp_path / "place").mkdir()
+    root.run(
+        *("run", "-d", "--name", "one", "--network", "none", "--restart", "always", "-v", f"{place}:/d"),
+        *(IMAGE, "sleep", "1000"),
+    )
+    place.rmdir()
+    done = root.run("restart", "-t", "0", "one", check=1)
+    assert str(place) in done.stderr or "No such file" in done.stderr
+    found = state(root, "one")
+    assert found["Status"] == "exited" and found["ExitCode"] == 128
+    assert found["Error"] and not found["Error"].startswith("{")
+    root.run("rm", "-f", "one")
+
+
 def test_rm_survives_too(root: Root) -> None:
     root.run("run", "-d", "--rm", "--network", "none", "--name", "gone", IMAGE, "sleep", "1000")
     kill_supervisor(root, "gone")

@@ -117,12 +117,30 @@ class Life:
         )
         session = Session.launch()
         try:
+            if job.network is not None:
+                _hand_over(container, session.supervisor_pid)
             session.send(frames.ADOPT, plain(job))
             kind, _ = session.expect(frames.STARTED, frames.FAILED, silence=_ANSWER)
             if kind == frames.FAILED:
                 session.drain()
-        except (SupervisorLost, TimeoutError):
+        except (SupervisorLost, TimeoutError, OSError):
             return False
         finally:
             session.close()
         return bool(kind == frames.STARTED)
+
+
+def _hand_over(container: Container, supervisor: int) -> None:
+    """Have the runtime find the network namespace at the new supervisor when it starts the container again. Raises
+    OSError."""
+    import json
+
+    from boxwright.container.launch import NAMESPACE
+    from boxwright.files import whole
+
+    path = container.directory / "config.json"
+    bundle = json.loads(path.read_bytes())
+    for namespace in bundle["linux"]["namespaces"]:
+        if namespace["type"] == "network":
+            namespace["path"] = NAMESPACE.format(supervisor)
+    whole.replace(str(path), json.dumps(bundle).encode(), sync=False)

@@ -217,6 +217,7 @@ def test_the_supervisor_starts_light() -> None:
                 "plan",
                 "removals",
                 "values",
+                "zones",
             )
         ),
         *(f"boxwright.runtime.{name}" for name in ("filters", "lastwords", "sealed", "spawn")),

@@ -160,12 +160,13 @@ class Supervisor:
         answer = ""
         if kind == frames.SIGNAL:
             answer = self._signal(int(value))
-        elif kind in (frames.STOP, frames.RESTART):
+        elif kind == frames.RESTART:
+            self._waiting.append(client)  # for the next start, which may come at once
+            self._stop(*value, again=True, told=True)
+            return
+        elif kind == frames.STOP:
             number, seconds, *told = value
-            self._stop(number, seconds, again=kind == frames.RESTART, told=told != [False])
-            if kind == frames.RESTART and self.loop.running:
-                self._waiting.append(client)
-                return
+            self._stop(number, seconds, again=False, told=told != [False])
         elif kind in (frames.PAUSE, frames.RESUME):
             answer = self._freeze(kind == frames.PAUSE)
         elif kind == frames.UPDATE:
@@ -284,7 +285,6 @@ class Supervisor:
         """Raises StartFailed."""
         job = self.job
         self._restart_timer = 0
-        self._manual = False
         self.streams = Streams(self.loop, self.log, self.clients, tty=job.tty, stdin=job.open_stdin)
         pipes = self.streams.pipes
         try:
@@ -316,7 +316,7 @@ class Supervisor:
             self._tell_size(*job.size)
         if self._restarted:
             tell(self.job, "restart")
-        self._restarted = self._stopping = False
+        self._manual = self._restarted = self._stopping = False
         for client in list(self.clients):
             client.send(frames.message(frames.STARTED, self.pid))
         self._answer("")
@@ -413,7 +413,7 @@ class Supervisor:
         except StartFailed as error:
             self.state.update(
                 ExitCode=_NEVER_RAN,
-                Error=error.log.decode("utf-8", "replace") or "the runtime gave no reason",
+                Error=error.reason(),
                 FinishedAt=stamp(),
             )
             if self.job.restart.always and not self._manual:
@@ -526,6 +526,7 @@ class Supervisor:
         if self._restart_timer:
             self.loop.cancel(self._restart_timer)
             self._restart_timer = 0
+            self._restarted, self._again = again, False
             self._restart() if again else self._end()
             return
         if not self.pid:

@@ -25,6 +25,12 @@ class StartFailed(Exception):
         super().__init__(log)
         self.log = log
 
+    def reason(self) -> str:
+        """What the log says."""
+        from boxwright.runtime.oci import last_error
+
+        return last_error(self.log) or self.log.decode("utf-8", "replace") or "the runtime gave no reason"
+
 
 class Runner:
     """Calls for one container."""
