@@ -229,7 +229,9 @@ class Workload:
         name = f"u{self._chance.randrange(_NAMES)}"
         if name not in self.uploads:
             answer = self._client("POST", "/v2/ann/chunks/blobs/uploads/", **_AUTHORIZATION)
+            assert answer.status == 202, answer
             self.uploads[name], self.chunks[name] = str(answer.headers["Location"]), b""
+            self._acknowledged(f"POST {name}", self._disk.position())
         data = noise(self._chance.choice([700, 70_000]), seed=self._chance.randrange(1 << 30))
         answer = self._client("PATCH", self.uploads[name], data, **_AUTHORIZATION)
         assert answer.status == 202, answer
