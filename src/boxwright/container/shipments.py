@@ -85,7 +85,8 @@ def check(driver: str, options: Mapping[str, str]) -> None:
         raise LogOptionInvalid("compress cannot be true when max-file is less than 2 or max-size is not set")
     for key in ("labels-regex", "env-regex"):
         _pattern(options.get(key, ""))
-    rendered(options.get("tag", ""), dict.fromkeys(_TAG, ""))
+    if tag := options.get("tag"):
+        rendered(tag, dict.fromkeys(_TAG, ""))
     if driver in SHIPPED:
         _check_server(driver, options)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 
 from boxwright.runtime import filters
 from boxwright.spec.runtimespec import bind
+from boxwright.spec.text import version
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,13 +21,9 @@ _READONLY = ("rbind", "rprivate", "nosuid", "nodev", "noexec")
 
 def adapt(runtime: Runtime, config: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """The config, and where `filters.keep` is to put the compiled filter ('' = nothing is to be kept)."""
-    if runtime.name == "crun" and _version(runtime.version) < _KEEPS_FLAGS:
+    if runtime.name == "crun" and version(runtime.version) < _KEEPS_FLAGS:
         config = _readonly_as_mounts(config)
     return filters.prepare(runtime, config)
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", text)[:2]))
 
 
 def _readonly_as_mounts(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class Host:
 @cache
 def host() -> Host:
     """Read once."""
-    from boxwright.spec.seccomp import kernel_version
+    from boxwright.spec.text import version
 
     mask = 0
     with open("/proc/self/status") as status:
@@ -61,7 +61,7 @@ def host() -> Host:
         bounding=bounding_set(mask),
         hard_limits=dict(_hard_limits()),
         cgroup_v2=_cgroup_v2(),
-        kernel=kernel_version(name.release),
+        kernel=version(name.release),
         machine=name.machine,
     )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from _struct import pack
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -125,7 +124,9 @@ def mounted_below(top: Path) -> list[Path]:
 
 
 def _unescaped(field: bytes) -> Path:
-    return Path(os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda m: bytes((int(m[1], 8),)), field)))
+    """The kernel writes blanks and backslashes as a backslash and three octal digits."""
+    first, *others = field.split(b"\\")
+    return Path(os.fsdecode(first + b"".join(bytes((int(part[:3], 8),)) + part[3:] for part in others)))
 
 
 def clone(source: str | Path, attributes: int = 0, *, recursive: bool = False) -> int:

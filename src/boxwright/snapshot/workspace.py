@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,10 +22,11 @@ from boxwright.files.places import Places
 from boxwright.files.trees import remove_tree
 from boxwright.files.whole import fsync_dir
 from boxwright.spec.digest import DiffID
+from boxwright.spec.text import is_name
 from boxwright.spec.values import dataclass
 
 _HELPER = ".mount-"
-_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}\Z")
+_LONGEST_KEY = 200
 
 
 class SnapshotMissing(NotFound):
@@ -75,7 +75,7 @@ class Workspace:
 
 def workspace_path(root: Path, key: str) -> Path:
     """Where a key's workspace is or would be. Raises KeyInvalid."""
-    if not _KEY.match(key):
+    if not is_name(key, least=1) or len(key) > _LONGEST_KEY:
         raise KeyInvalid(f"invalid snapshot key {key!r}")
     return Places(root).workspace(key)
 

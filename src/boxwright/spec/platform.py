@@ -5,11 +5,11 @@ Rules as containerd's platforms package applies them (spelling, variants, fall-b
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 
 from boxwright.errors import Invalid
+from boxwright.spec.text import is_name, whole_number
 from boxwright.spec.values import dataclass, field
 
 TYPE_CHECKING = False
@@ -37,7 +37,9 @@ _KNOWN = frozenset(
 _SYSTEMS = frozenset(
     "aix android darwin dragonfly freebsd illumos ios js linux netbsd openbsd plan9 solaris wasip1 windows".split()
 )
-_WORD = r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z"  # compiled at its first use
+
+
+_LEVELS = 99  # no more minor versions of an instruction set are told apart
 
 
 class PlatformInvalid(Invalid):
@@ -61,7 +63,7 @@ class Platform:
     def parse(cls, text: str) -> Platform:
         """Read ``linux/arm64/v8``, ``arm64`` or ``linux`` (the host supplies the rest). Raises PlatformInvalid."""
         parts = text.strip().split("/")
-        if not 1 <= len(parts) <= 3 or not all(re.match(_WORD, part) for part in parts):
+        if not 1 <= len(parts) <= 3 or not all(is_name(part, least=1) for part in parts):
             raise PlatformInvalid(
                 f"invalid platform {text!r}: wanted os/architecture[/variant], such as linux/arm64"
             )
@@ -160,14 +162,16 @@ class Platform:
 
         arch, variant = self.architecture, self.variant
         if arch == "amd64":
-            level = int(variant[1:]) if re.match(r"v[1-9]\Z", variant) else 1
+            level = _level(variant, "123456789") or 1
             return of("amd64", *(f"v{n}" for n in range(level, 1, -1)), "") + of("386", "")
         if arch == "arm":
-            level = int(variant[1:]) if re.match(r"v[5-9]\Z", variant) else 7
+            level = _level(variant, "56789") or 7
             return of("arm", *(f"v{n}" for n in range(level, 4, -1)))
         if arch == "arm64":
-            match = re.match(r"v(8|9)(?:\.(\d+))?\Z", variant or "v8")
-            major, minor = (int(match[1]), int(match[2] or 0)) if match else (8, 0)
+            before, dot, after = (variant or "v8").partition(".")
+            major, minor = _level(before, "89"), whole_number(after if dot else "0", _LEVELS)
+            if not major or minor is None:
+                major, minor = 8, 0
             nines = [f"v9.{n}" if n else "v9" for n in range(minor, -1, -1)] if major == 9 else []
             top = minor + 5 if major == 9 else minor
             eights = [f"v8.{n}" if n else "" for n in range(top, -1, -1)]
@@ -191,6 +195,11 @@ class Platform:
             return self.accepts().index(plain)
         except ValueError:
             return None
+
+
+def _level(variant: str, known: str) -> int:
+    """The number of a variant of one digit, such as ``v7``; 0 when it is none of those."""
+    return int(variant[1]) if len(variant) == 2 and variant[0] == "v" and variant[1] in known else 0
 
 
 def choose(wanted: Platform, candidates: Iterable[tuple[int, Platform]]) -> int | None:

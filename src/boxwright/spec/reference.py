@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from boxwright.errors import Invalid
 from boxwright.spec.digest import Digest
 from boxwright.spec.values import dataclass, replace
@@ -11,12 +9,16 @@ from boxwright.spec.values import dataclass, replace
 DEFAULT_DOMAIN = "docker.io"
 DEFAULT_TAG = "latest"
 
-# Labels joined by dots and components joined by slashes, written so that they compile in half the time.
-_DOMAIN = r"(?:[a-zA-Z0-9]+(?:(?:-+|\.)[a-zA-Z0-9]+)*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
-_PATH = r"[a-z0-9]+(?:(?:[._/]|__|-+)[a-z0-9]+)*"
-_TAG = r"[\w][\w.-]{0,127}"
-_DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*[:][0-9a-fA-F]{32,}"
-_REFERENCE = re.compile(rf"((?:({_DOMAIN})/)?({_PATH}))(?::({_TAG}))?(?:@({_DIGEST}))?\Z", re.ASCII)
+_LOWER = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
+_ALNUM = _LOWER | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_HEX = frozenset("0123456789abcdefABCDEF")
+_ADDRESS = _HEX | frozenset(":")
+_COMPONENT, _LABEL, _TAG = _LOWER | frozenset("._-"), _ALNUM | frozenset("-"), _ALNUM | frozenset("_.-")
+# What may not stand between two letters of a path's component: separators are one dot, one or two underscores, hyphens.
+_NO_SEPARATORS = ("..", "._", "_.", "___", ".-", "-.", "_-", "-_")
+_LONGEST_TAG = 128
+_LEAST_HEX = 32
+_JOINED = str.maketrans("-_+", "...")
 _LONGEST_NAME = 255
 
 
@@ -44,29 +46,32 @@ class Reference:
                 f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings"
             )
         domain, path = split_domain(text)
-        remote = re.split(r"[:@]", path, maxsplit=1)[0]
+        remote = path.partition("@")[0].partition(":")[0]
         if remote.lower() != remote:
             raise ReferenceInvalid(f"invalid reference format: repository name ({remote}) must be lowercase")
-        match = _REFERENCE.match(f"{domain}/{path}")
-        if not match:
+        named, at, digest = path.partition("@")
+        repository, colon, tag = named.partition(":")
+        if not (
+            _is_domain(domain)
+            and all(map(_is_component, repository.split("/")))
+            and (not colon or is_tag(tag))
+            and (not at or _is_digest(digest))
+        ):
             raise ReferenceInvalid(
                 f"invalid reference format: {text!r} is not [host[:port]/]name[:tag][@digest]"
                 if text
                 else "invalid reference format: the name is empty"
             )
-        if match[2] != domain:
-            raise ReferenceInvalid(f"invalid reference format: {text!r}")
-        if len(match[1]) > _LONGEST_NAME:
+        if len(domain) + len("/") + len(repository) > _LONGEST_NAME:
             raise ReferenceInvalid(
                 f"invalid reference format: the repository name is longer than {_LONGEST_NAME} characters"
             )
-        digest = match[5] or ""
         if digest:
             try:
                 Digest.parse(digest)
             except Invalid as error:
                 raise ReferenceInvalid(f"invalid reference format: {error}") from error
-        return cls(domain=domain, path=match[3], tag=match[4] or "", digest=digest)
+        return cls(domain=domain, path=repository, tag=tag, digest=digest)
 
     @property
     def name(self) -> str:
@@ -112,7 +117,45 @@ class Reference:
 
 def is_tag(text: str) -> bool:
     """Whether the text can be a tag."""
-    return re.match(rf"{_TAG}\Z", text, re.ASCII) is not None
+    return 0 < len(text) <= _LONGEST_TAG and text[0] not in ".-" and _TAG.issuperset(text)
+
+
+def _is_domain(text: str) -> bool:
+    """Labels joined by dots, or an IPv6 address in brackets, and perhaps a port."""
+    if text[:1] == "[":
+        address, bracket, rest = text[1:].partition("]")
+        named = bracket != "" and address != "" and _ADDRESS.issuperset(address)
+    else:
+        host, colon, port = text.partition(":")
+        named, rest = all(map(_is_label, host.split("."))), colon + port
+    port = rest[1:]
+    return named and (not rest or (rest[0] == ":" and port.isascii() and port.isdigit()))
+
+
+def _is_label(text: str) -> bool:
+    return text != "" and "-" not in (text[0], text[-1]) and _LABEL.issuperset(text)
+
+
+def _is_component(text: str) -> bool:
+    """Of a repository's path: small letters and digits, and separators between them."""
+    return (
+        text != ""
+        and text[0] in _LOWER
+        and text[-1] in _LOWER
+        and _COMPONENT.issuperset(text)
+        and not any(pair in text for pair in _NO_SEPARATORS)
+    )
+
+
+def _is_digest(text: str) -> bool:
+    """``algorithm:hex`` in the reference grammar, which knows no algorithm by name; `Digest.parse` does."""
+    algorithm, _, encoded = text.partition(":")
+    words = algorithm.translate(_JOINED).split(".")
+    return (
+        len(encoded) >= _LEAST_HEX
+        and _HEX.issuperset(encoded)
+        and all(word != "" and not word[0].isdigit() and _ALNUM.issuperset(word) for word in words)
+    )
 
 
 def split_domain(text: str) -> tuple[str, str]:

@@ -7,7 +7,6 @@ a runtime wants only the rules that hold. The default profile ships beside this 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -125,9 +124,3 @@ def _kernel(text: object) -> tuple[int, int]:
         return int(major), int(minor)
     except ValueError as error:
         raise ProfileInvalid(f"minKernel is {text!r} in the seccomp profile; it must be like 4.8") from error
-
-
-def kernel_version(release: str) -> tuple[int, int]:
-    """(major, minor) of ``uname -r``; (0, 0) when it reads like nothing known."""
-    found = re.match(r"(\d+)\.(\d+)", release)
-    return (int(found[1]), int(found[2])) if found else (0, 0)

@@ -73,9 +73,17 @@ def whole_number(text: str, most: int) -> int | None:
     return number if number <= most else None
 
 
-def is_name(text: str) -> bool:
-    """Whether a container, volume or network may be called so: ``[a-zA-Z0-9][a-zA-Z0-9_.-]+``."""
-    return len(text) > 1 and text[0] in _FIRST and _NEXT.issuperset(text)
+def is_name(text: str, least: int = 2) -> bool:
+    """Whether a container, volume or network may be called so: ``[a-zA-Z0-9][a-zA-Z0-9_.-]+``, of `least` characters
+    or more."""
+    return len(text) >= least and text[0] in _FIRST and _NEXT.issuperset(text)
+
+
+def version(text: str) -> tuple[int, int]:
+    """(major, minor) of a text that begins with them, as ``uname -r`` and programs do; (0, 0) of any other."""
+    major, _, rest = text.partition(".")
+    minor = rest[: len(rest) - len(rest.lstrip("0123456789"))]
+    return (int(major), int(minor)) if major.isascii() and major.isdecimal() and minor else (0, 0)
 
 
 def go_bool(text: str) -> bool | None:

@@ -13,7 +13,6 @@ from boxwright.spec.seccomp import (
     ProfileInvalid,
     compile_profile,
     default_profile,
-    kernel_version,
     parse_profile,
 )
 
@@ -102,9 +101,3 @@ def test_broken_rules() -> None:
     ):
         with pytest.raises(ProfileInvalid):
             compile_profile({"syscalls": [rule]}, capabilities=(), architecture="amd64", kernel=(6, 1))
-
-
-def test_kernel_versions() -> None:
-    assert kernel_version("6.18.44-fc-v445") == (6, 18)
-    assert kernel_version("5.4-rc1") == (5, 4)
-    assert kernel_version("strange") == (0, 0)

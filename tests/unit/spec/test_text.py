@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from boxwright.spec.text import go_int, go_uint, whole_number
+from boxwright.spec.text import go_int, go_uint, version, whole_number
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,20 @@ def test_numbers_have_bits() -> None:
             go_int(text, 16)
     with pytest.raises(ValueError, match="invalid syntax"):
         go_uint("-1")
+
+
+@pytest.mark.parametrize(
+    ("said", "numbers"),
+    [
+        ("6.18.44-fc-v445", (6, 18)),
+        ("5.4-rc1", (5, 4)),
+        ("1.28", (1, 28)),
+        ("strange", (0, 0)),
+        ("1", (0, 0)),
+        ("1.", (0, 0)),
+        (".1", (0, 0)),
+        ("", (0, 0)),
+    ],
+)
+def test_versions(said: str, numbers: tuple[int, int]) -> None:
+    assert version(said) == numbers
