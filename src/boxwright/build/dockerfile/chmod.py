@@ -12,8 +12,9 @@ _SET_ID, _STICKY = 0o6000, 0o1000
 _WHO = {"u": 0o4700, "g": 0o2070, "o": 0o0007, "a": 0o6777}
 _ALL = 0o6777
 _SHIFT = {"u": 6, "g": 3, "o": 0}
-_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=][rwxXstugo]*)+)")
-_ACTION = re.compile(r"([-+=])([rwxXstugo]*)")
+_CLAUSE = r"([ugoa]*)((?:[-+=][rwxXstugo]*)+)"  # these are compiled at their first use
+_LONGEST_MODE = 20
+_ACTION = r"([-+=])([rwxXstugo]*)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Chmod:
 
 def parse_chmod(text: str) -> Chmod:
     """Read a `--chmod` value. Raises DockerfileError."""
-    if re.fullmatch(r"[0-7]{1,20}", text) and int(text, 8) <= 0o7777:
+    if text and not text.strip("01234567") and len(text) <= _LONGEST_MODE and int(text, 8) <= 0o7777:
         return Chmod(text, int(text, 8))
     if text[:1].isdecimal():
         raise DockerfileError(
@@ -46,11 +47,13 @@ def parse_chmod(text: str) -> Chmod:
         )
     actions: list[tuple[str, str, str]] = []
     for clause in text.split(","):
-        match = _CLAUSE.fullmatch(clause)
+        match = re.fullmatch(_CLAUSE, clause)
         if match is None:
             hint = "use an octal mode such as 755, or a symbolic one such as u=rwX,go=rX"
             raise DockerfileError(f"invalid chmod parameter: '{text}'. invalid syntax", hint=hint)
-        actions += [(match[1], operator, permissions) for operator, permissions in _ACTION.findall(match[2])]
+        actions += [
+            (match[1], operator, permissions) for operator, permissions in re.findall(_ACTION, match[2])
+        ]
     return Chmod(text, None, tuple(actions))
 
 

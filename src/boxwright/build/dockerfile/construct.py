@@ -20,8 +20,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_STAGE_NAME = r"[a-z][a-z0-9-_.]*"  # these are compiled at their first use
-_ONBUILD = r"(?i)^\s*ONBUILD\s*"
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz")
+_STAGE_NAME = _LETTERS | frozenset("0123456789-_.")
+_ONBUILD = r"(?i)^\s*ONBUILD\s*"  # compiled at its first use
 _MILLISECOND = 1_000_000
 
 
@@ -113,7 +114,7 @@ def _from(node: Node, common: dict[str, Any]) -> ins.Instruction:
     args, stage = node.args, ""
     if len(args) == 3 and args[1].lower() == "as":
         stage = args[2].lower()
-        if not re.fullmatch(_STAGE_NAME, stage):
+        if not _LETTERS.issuperset(stage[:1]) or not stage or not _STAGE_NAME.issuperset(stage):
             raise DockerfileError(
                 f"invalid name for build stage: {go_quote(args[2])}, name can't start with a number or contain symbols"
             )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange
 from boxwright.build.dockerfile.text import SPACES
 from boxwright.spec.values import dataclass
 
-_DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*(.+?)[\t\n\f\r ]*\Z")
+_BLANKS = "\t\n\f\r "
 _KNOWN = ("syntax", "escape", "check")
 
 
@@ -35,16 +33,17 @@ class DirectiveReader:
         """
         if self.done:
             return None
-        match = _DIRECTIVE.match(line.removeprefix("#").lstrip(SPACES)) if line.startswith("#") else None
-        name = match[1].lower() if match else ""
-        if match is None or name not in _KNOWN:
+        name, equals, value = line.removeprefix("#").lstrip(SPACES).partition("=")
+        name = name.rstrip(_BLANKS).lower()
+        value = value.strip(_BLANKS) or value.rstrip("\n")[-1:]
+        if not line.startswith("#") or name not in _KNOWN or not equals or not value or "\n" in value:
             self.done = True
             return None
         if name in self._seen:
             where = SourceRange(number, number)
             raise DockerfileError(f"only one {name} parser directive can be used", ranges=(where,))
         self._seen.add(name)
-        return Directive(name, match[2], number)
+        return Directive(name, value, number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import re
 from boxwright.errors import Invalid
 from boxwright.spec.text import go_quote
 
-_WILD = re.compile(r"[*?\[\\]")
+_WILD = "*?[\\"
 
 
 class GlobInvalid(Invalid):
@@ -26,7 +26,7 @@ class GlobInvalid(Invalid):
 
 def has_wildcards(text: str) -> bool:
     """Whether a pattern can match anything but itself."""
-    return _WILD.search(text) is not None
+    return any(char in text for char in _WILD)
 
 
 def match_regex(pattern: str) -> str:

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import re
-
 from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.expand import nothing_set, process_words
 from boxwright.build.dockerfile.instructions import Heredoc, InlineFile, Run
 
-_WORD = re.compile(r"([0-9]*)<<(-?)\s*([^<]*)\Z")
-
 
 def parse_heredoc(word: str) -> Heredoc | None:
     """The heredoc that a word announces (without content), or None. Raises DockerfileError: open quotes."""
-    match = _WORD.match(word)
-    if match is None or not match[3]:
+    number, arrows, rest = word.partition("<<")
+    name = rest.removeprefix("-").lstrip()
+    if not arrows or not name or "<" in name or number.strip("0123456789"):
         return None
-    plain = process_words(match[3], nothing_set, keep_unset=True)
+    plain = process_words(name, nothing_set, keep_unset=True)
     if len(plain) != 1:
         return None
-    quoted = process_words(match[3], nothing_set, keep_unset=True, keep_quotes=True)
+    quoted = process_words(name, nothing_set, keep_unset=True, keep_quotes=True)
     if len(quoted) != 1:
         return None
     # Quotes that vanish were syntax: then the body is literal.
     expand = _quotes(plain[0]) == _quotes(quoted[0])
-    return Heredoc(name=plain[0], content="", expand=expand, chomp=match[2] == "-", fd=int(match[1][:9] or 0))
+    return Heredoc(
+        name=plain[0], content="", expand=expand, chomp=rest.startswith("-"), fd=int(number[:9] or 0)
+    )
 
 
 def is_heredoc(word: str) -> bool:

@@ -70,9 +70,8 @@ class IgnoreMatcher:
         sources = [ignore_regex(pattern) for pattern in kept]
         self._regexes = [re.compile(source, re.DOTALL) for source in sources]
         # Most paths match nothing: one expression says so in one call.
-        self._some = re.compile(
-            "|".join(f"(?:{source})" for source in sources) or "(?!)", re.DOTALL
-        ).fullmatch
+        some = "|".join(f"(?:{source})" for source in sources)
+        self._some = re.compile(some, re.DOTALL).fullmatch if some else None
         self._parts: dict[int, list[re.Pattern[str] | None]] = {}
 
     def __bool__(self) -> bool:
@@ -85,7 +84,7 @@ class IgnoreMatcher:
     def decide(self, path: str, above: int = NOTHING) -> int:
         """The number of the pattern that decides about a path, where `above` decided about its directory."""
         last = len(self._regexes) - 1
-        if above == last or self._some(path) is None:
+        if above == last or self._some is None or self._some(path) is None:
             return above
         for number in range(last, above, -1):
             if self._regexes[number].fullmatch(path):

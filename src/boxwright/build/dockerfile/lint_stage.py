@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from boxwright.build.dockerfile import instructions as ins
@@ -17,11 +16,10 @@ from boxwright.build.dockerfile.text import suggestion
 from boxwright.spec.text import go_quote
 from boxwright.spec.values import dataclass, field
 
-_WORDS = "apikey|auth|credential|credentials|key|password|pword|passwd|secret|token"
-_SECRET = f"(?:_|^)(?:{_WORDS})(?:_|$)"  # these are compiled at their first use
-_HARMLESS = "(?:_|^)(?:public|file|version)(?:_|$)"
+_SECRET = frozenset("apikey auth credential credentials key password pword passwd secret token".split())
+_HARMLESS = frozenset(("public", "file", "version"))
 _NEVER_ENVIRONMENT = ("BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE")
-_REMOTE = r"(?:https?|git|ssh)://|git@"
+_REMOTE = ("http://", "https://", "git://", "ssh://", "git@")
 _EVERYTHING = ("*", "**", "**/*")
 
 
@@ -155,7 +153,8 @@ class StageCheck:
             state.env.update((pair.key, pair.value) for pair in step.pairs)
 
     def _secret(self, kind: str, key: str, step: ins.Instruction) -> None:
-        if re.search(_SECRET, key, re.IGNORECASE) and not re.search(_HARMLESS, key, re.IGNORECASE):
+        words = key.lower().split("_")
+        if not _SECRET.isdisjoint(words) and _HARMLESS.isdisjoint(words):
             detail = f"Do not use ARG or ENV instructions for sensitive data ({kind} {go_quote(key)})"
             self._add("SecretsUsedInArgOrEnv", detail, step)
 
@@ -195,7 +194,7 @@ class StageCheck:
         verb = "Copy" if isinstance(step, ins.Copy) else "Add"
         for source in step.sources:
             path = clean_path(source)
-            if re.match(_REMOTE, source):
+            if source.startswith(_REMOTE):
                 continue
             if path in (".", "/"):
                 hidden = any(pattern in _EVERYTHING for pattern in ignore.patterns)

@@ -74,7 +74,7 @@ def mount_of(raw: str, expander: Callable[[str], str] | None = None) -> RunMount
     for field in csv_fields(raw):
         key, equals, value = field.partition("=")
         key = key.lower()
-        if equals and key == "from" and re.search(r"\$.", value):
+        if equals and key == "from" and "$" in value[:-1]:
             raise DockerfileError("'from' doesn't support variable expansion, define alias stage instead")
         if equals and expander is not None:
             value = expander(value)

@@ -5,7 +5,6 @@ Only the shape is read here: which words, which flags. What they mean is `constr
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from boxwright.build.dockerfile.directives import Directive, DirectiveReader
@@ -22,10 +21,7 @@ MAX_LINE = 65535  # bytes, as BuildKit's scanner has it
 
 _BOM = b"\xef\xbb\xbf"
 # A doubled escape token at the end is a literal one, not a continuation.
-_CONTINUED = {
-    "\\": r"([^\\])\\[ \t]*\Z|^\\[ \t]*\Z",
-    "`": r"([^`])`[ \t]*\Z|^`[ \t]*\Z",
-}
+_ESCAPES = ("\\", "`")
 _HEREDOC_INSTRUCTIONS = ("add", "copy", "run")
 
 
@@ -89,6 +85,14 @@ def parse(data: bytes, *, filename: str = "Dockerfile", escape: str = "\\") -> D
     return _Parser(data, filename, escape).run()
 
 
+def continuation(text: str, escape: str) -> tuple[str, bool]:
+    """A line without the escape character that continues it, and whether there was one: two in a row are none."""
+    bare = text.rstrip(" \t")
+    if not bare.endswith(escape) or bare.endswith(2 * escape):
+        return text, False
+    return bare[:-1], True
+
+
 class _Parser:
     """The state of one parse: where it is, and what holds from here on."""
 
@@ -120,7 +124,7 @@ class _Parser:
                 self.comment(text)
                 continue
             self.reader.done = True
-            text, continued = self.continuation(text)
+            text, continued = continuation(text, self.escape)
             if not text and not continued:
                 continue
             nodes.append(self.instruction(text, continued))
@@ -139,7 +143,7 @@ class _Parser:
         directive = self.reader.read(text, self.line)
         if directive is not None:
             if directive.name == "escape":
-                if directive.value not in _CONTINUED:
+                if directive.value not in _ESCAPES:
                     raise self.error(f"invalid escape token '{directive.value}' does not match ` or \\")
                 self.escape = directive.value
             self.directives.append(directive)
@@ -147,12 +151,6 @@ class _Parser:
             self.comments.append(comment)
         else:
             self.comments = []
-
-    def continuation(self, text: str) -> tuple[str, bool]:
-        if self.escape not in text:
-            return text, False
-        match = re.search(_CONTINUED[self.escape], text)
-        return (text[: match.start()] + (match[1] or ""), True) if match else (text, False)
 
     def instruction(self, text: str, continued: bool) -> Node:
         start = self.line
@@ -165,7 +163,7 @@ class _Parser:
             if not bare:
                 empty = True
                 continue
-            line, continued = self.continuation(line)
+            line, continued = continuation(line, self.escape)
             parts.append(line)
         whole = "".join(parts)
         if empty:

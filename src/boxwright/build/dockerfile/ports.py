@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from boxwright.build.dockerfile.errors import DockerfileError
-from boxwright.spec.text import go_quote
+from boxwright.spec.text import go_quote, whole_number
 from boxwright.spec.values import dataclass
 
 _PROTOCOLS = ("tcp", "udp", "sctp")
@@ -69,6 +68,4 @@ def _range(text: str, what: str) -> tuple[int, int]:
 
 
 def _port(text: str) -> int | None:
-    if not re.fullmatch(r"\+?[0-9]{1,9}", text) or int(text) > 65535:
-        return None
-    return int(text)
+    return whole_number(text.removeprefix("+"), 65535)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from boxwright.build.dockerfile.errors import DockerfileError
 from boxwright.build.dockerfile.text import SPACES, is_space
 from boxwright.spec.text import go_quote
 
-_WHITE = re.compile(r"[\t\v\f\r ]+")
+_WHITE = "\t\v\f\r "
+_BLANKS = str.maketrans(_WHITE, " " * len(_WHITE))
 _ASCII_SPACES = "\t\n\v\f\r "
 NOT_STRINGS = "when using JSON array syntax, arrays must be comprised of strings only"
 
@@ -20,13 +19,21 @@ _TEXT = frozenset(("maintainer", "stopsignal", "user", "workdir"))
 
 def split_command(line: str, escape: str) -> tuple[str, tuple[str, ...], str]:
     """(name as written, flags, the rest without outer white space)."""
-    name, *rest = _WHITE.split(line.strip(SPACES), maxsplit=1)
-    if not rest:
-        return name, (), ""
-    if not rest[0].startswith("--"):
-        return name, (), rest[0].strip(SPACES)
-    flags, after = _flags(rest[0], escape)
+    name, rest = _parted(line.strip(SPACES))
+    if not rest.startswith("--"):
+        return name, (), rest.strip(SPACES)
+    flags, after = _flags(rest, escape)
     return name, tuple(flags), after.strip(SPACES)
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """The first word of a text that begins with one, and what follows the white space behind it."""
+    end = next((at for at, char in enumerate(text) if char in _WHITE), len(text))
+    return text[:end], text[end:].lstrip(_WHITE)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.translate(_BLANKS).split(" ")))
 
 
 def _flags(line: str, escape: str) -> tuple[list[str], str]:
@@ -74,9 +81,9 @@ def words_of(name: str, rest: str, escape: str) -> tuple[tuple[str, ...], bool]:
         listed = json_words(rest)
         if listed is not None:
             return listed, True
-        return tuple(_WHITE.split(rest)) if rest else (), False
+        return _listed(rest), False
     if name in _LIST:
-        return tuple(_WHITE.split(rest)) if rest else (), False
+        return _listed(rest), False
     if name in _TEXT:
         return ((rest,) if rest else ()), False
     if name in ("env", "label"):
@@ -96,18 +103,29 @@ def json_words(text: str) -> tuple[str, ...] | None:
     text = text.lstrip(SPACES)
     if not text.startswith("["):
         return None
-    import json
-
     try:
-        values = json.loads(text, parse_constant=_no_constant, parse_int=float)
+        values = _array(text)
     except (ValueError, RecursionError):
         return None
-    if not all(isinstance(value, str) for value in values):
+    strings = [value for value in values if isinstance(value, str)]
+    if len(strings) != len(values):
         raise DockerfileError(NOT_STRINGS)
-    # A lone half of a surrogate pair is no text; Go puts the replacement character there.
-    return tuple(
-        re.sub("[\ud800-\udfff]", "\ufffd", value) if not value.isascii() else value for value in values
-    )
+    return tuple(text if text.isascii() else "".join(map(_character, text)) for text in strings)
+
+
+def _array(text: str) -> list[object]:
+    """What is no array of strings is read again in Go's way: it knows no NaN, and numbers of any length."""
+    import json
+
+    values: list[object] = json.loads(text)
+    if not all(isinstance(value, str) for value in values):
+        values = json.loads(text, parse_constant=_no_constant, parse_int=float)
+    return values
+
+
+def _character(char: str) -> str:
+    """A lone half of a surrogate pair is no text; Go puts the replacement character there."""
+    return "\ufffd" if "\ud800" <= char <= "\udfff" else char
 
 
 def _no_constant(name: str) -> float:
@@ -131,10 +149,10 @@ def _pairs(rest: str, name: str, escape: str) -> tuple[str, ...]:
     if not words:
         return ()
     if "=" not in words[0]:
-        key, *value = _WHITE.split(rest, maxsplit=1)
+        key, value = _parted(rest)
         if not value:
             raise DockerfileError(f"{name} must have two arguments")
-        return key, value[0], ""
+        return key, value, ""
     triples: list[str] = []
     for word in words:
         key, equals, text = word.partition("=")
