@@ -61,6 +61,7 @@ system:
 
 $(BIN)/python: | system
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q "pip>=25"  # whose scripts start sooner: they import no `re`
 
 $(BIN)/.installed: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install -q -e .

@@ -3,8 +3,8 @@
 Measured on `boxwright images` (Python 3.11): `dataclasses` imports `inspect`, which imports the compiler's helpers
 (a sixth of the whole time), and needs it only for classes without a docstring; `pathlib` imports `urllib.parse`, and
 needs it only for `Path.as_uri`; that one imports `ipaddress`, and needs it only for URLs with addresses in brackets;
-`pathlib` also imports `ntpath`, and `fnmatch` for patterns; `socket` imports `selectors` for a way to send files that
-nothing here takes.
+`pathlib` also imports `ntpath`, `fnmatch` for patterns, and `re` (3 ms, with `enum`) for those of Windows; `socket`
+imports `selectors` for a way to send files that nothing here takes.
 """
 
 from __future__ import annotations
@@ -16,22 +16,36 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_LATER = ("inspect", "ipaddress", "copy", "ntpath", "fnmatch", "selectors")
+_LATER = ("inspect", "ipaddress", "copy", "ntpath", "fnmatch", "selectors", "re")
 
 
 class _Later(ModuleType):
-    """A module that is imported when something in it is first asked for."""
+    """A module that is imported when something in it is first asked for; its `submodules` come without it."""
+
+    submodules: tuple[str, ...] = ()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # the import system looks whether we are being initialised
             raise AttributeError(name)
+        if name in self.submodules:
+            from importlib import import_module
+
+            return import_module(f"{self.__name__}.{name}")
+        return getattr(self.real(), name)
+
+    def real(self) -> ModuleType:
+        """The module itself, which takes this one's place. Submodules that were imported meanwhile are its own."""
         from importlib import import_module
 
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
         real = import_module(self.__name__)
+        for name, module in list(sys.modules.items()):
+            parent, _, last = name.rpartition(".")
+            if parent == self.__name__:
+                setattr(real, last, module)
         self.__dict__.update(real.__dict__)
-        return getattr(real, name)
+        return real
 
 
 def _postpone_urls() -> None:
@@ -44,10 +58,27 @@ def _postpone_urls() -> None:
     later = _Later("urllib.parse")
 
     def quote_from_bytes(*words: Any, **more: Any) -> str:
-        return str(_Later.__getattr__(later, "quote_from_bytes")(*words, **more))
+        return str(later.real().quote_from_bytes(*words, **more))
 
     later.quote_from_bytes = quote_from_bytes  # type: ignore[attr-defined]
     sys.modules["urllib.parse"] = urllib.parse = later  # type: ignore[attr-defined]
+
+
+def _postpone_json() -> None:
+    """`json.decoder` has the class of the compiled scanner's errors, and imports `json.scanner` from its package."""
+    if "json" in sys.modules:
+        return
+    import os
+
+    try:
+        from boxwright.cli.quickjson import functions
+    except ImportError:  # an interpreter whose `json` has no compiled half
+        return
+    later = _Later("json")
+    later.submodules = ("decoder", "encoder", "scanner")
+    later.__path__ = [os.path.join(os.path.dirname(os.__file__), "json")]
+    later.__dict__.update(functions(later.real))
+    sys.modules["json"] = later
 
 
 def occupy() -> None:
@@ -80,6 +111,7 @@ def hurry() -> None:
         if name not in sys.modules:
             sys.modules[name] = _Later(name)
     _postpone_urls()
+    _postpone_json()
 
 
 def leave(code: int) -> int:
