@@ -1,12 +1,13 @@
 """`json.loads` and `json.dumps` for commands, without the module `json`, which takes 1.6 ms and wants `re`.
 
-`json` keeps its scanner and its encoder in a compiled module; these call that one as `json` does. What they cannot do,
-an error's message too, the real module does.
+`json` keeps its scanner and its encoder in a compiled module; these call that one as `json` does, and set what is
+indented themselves. What they cannot do, an error's message too, the real module does.
 """
 
 from __future__ import annotations
 
 from _json import encode_basestring, encode_basestring_ascii, make_encoder, make_scanner
+from functools import partial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _BLANK = " \t\n\r"
 _OURS = {"separators", "sort_keys", "ensure_ascii", "default"}  # arguments of `dumps`
+_INDENTED = {"indent", "ensure_ascii"}
 _CONSTANTS = {"-Infinity": float("-inf"), "Infinity": float("inf"), "NaN": float("nan")}
 
 
@@ -45,6 +47,13 @@ def functions(real: Callable[[], ModuleType]) -> dict[str, Callable[..., Any]]:
         return real().loads(s, **more)
 
     def dumps(obj: Any, **more: Any) -> str:
+        indent = more.get("indent")
+        if indent is not None and _INDENTED.issuperset(more):
+            try:
+                step = " " * indent if isinstance(indent, int) else indent
+                return _indented(obj, partial(dumps, ensure_ascii=more.get("ensure_ascii", True)), step)
+            except TypeError:  # a value or a key that is none of JSON's
+                pass
         if not _OURS.issuperset(more):
             return str(real().dumps(obj, **more))
         item, key = more.get("separators") or (", ", ": ")
@@ -62,6 +71,23 @@ def functions(real: Callable[[], ModuleType]) -> dict[str, Callable[..., Any]]:
         return "".join(encoder(obj, 0))
 
     return {"loads": loads, "dumps": dumps}
+
+
+def _indented(value: object, leaf: Callable[[object], str], step: str, line: str = "\n") -> str:
+    """`leaf` writes what has no parts; `line` begins one at the depth of the value. Raises TypeError for a key
+    that is no text."""
+    inner = line + step
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError
+        first, last = "{}"
+        rows = [f"{leaf(key)}: {_indented(part, leaf, step, line=inner)}" for key, part in value.items()]
+    elif isinstance(value, (list, tuple)):
+        first, last = "[]"
+        rows = [_indented(part, leaf, step, line=inner) for part in value]
+    else:
+        return leaf(value)
+    return f"{first}{inner}{f',{inner}'.join(rows)}{line}{last}" if rows else first + last
 
 
 def _text(data: object) -> str | None:
