@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
-    from boxwright.network.networks import Network
+    from boxwright.network.network import Network
 
 _COLUMNS = {
     "ID": "NETWORK ID",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from boxwright.container.manager import Containers
     from boxwright.image.services import Services
     from boxwright.network.netlink import Netlink
-    from boxwright.network.networks import Network
+    from boxwright.network.network import Network
 
 _CLONE_NEWNET = 0x40000000
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from boxwright.container.manager import Containers
     from boxwright.container.volumes import Volume
-    from boxwright.network.networks import Network
+    from boxwright.network.network import Network
     from boxwright.network.pools import Pool
 
 

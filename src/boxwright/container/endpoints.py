@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from boxwright.container.config import EndpointConfig
     from boxwright.container.records import Container
-    from boxwright.network.networks import Network, Networks
+    from boxwright.network.network import Network
+    from boxwright.network.networks import Networks
 
 
 class NoEndpoint(Denied):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from boxwright.engine.services import EngineServices
     from boxwright.image.filters import Filters
     from boxwright.image.maintain import Pruned
-    from boxwright.network.networks import Network
+    from boxwright.network.network import Network
     from boxwright.network.pools import Pool
 
 
@@ -60,7 +60,7 @@ class NetworksAPI:
     ) -> Network:
         """A network of one's own: with one `subnet`, or with `pools` (`network.pools.Pool`). Raises NetworkInvalid,
         NetworkExists, AddressesExhausted, BuiltIn."""
-        from boxwright.network.networks import NetworkConfig
+        from boxwright.network.network import NetworkConfig
         from boxwright.spec.times import stamp
 
         wish = NetworkConfig(

@@ -1,4 +1,4 @@
-"""Networks: records, addresses, and what a container's supervisor has to build.
+"""The networks of a root: making and removing them, their addresses, and what a container's supervisor has to build.
 
 Every root has its own bridge called `bridge` on a subnet that was free when it was first used, so that roots can live
 side by side; `host` and `none` always exist. Addresses belong to a container from its first start until it is removed.
@@ -18,10 +18,11 @@ from boxwright.errors import Conflict, Denied, Invalid, NotFound, Unavailable
 from boxwright.files.places import Places
 from boxwright.network import addresses, driver_options
 from boxwright.network.driver_options import NetworkInvalid
+from boxwright.network.network import Network, NetworkConfig, default_mtu
 from boxwright.network.pools import AddressesExhausted, Pool, address_in, free, lowest, parse_subnet, settled
 from boxwright.spec import hashes
 from boxwright.spec.times import stamp
-from boxwright.spec.values import EMPTY, dataclass, field, replace
+from boxwright.spec.values import EMPTY, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,135 +59,6 @@ class BuiltIn(Denied):
     """`bridge`, `host` and `none` cannot be removed or made."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
-    """One network. `driver` is bridge, macvlan, ipvlan, host or null; the rest is empty for the last two. `pools` has a
-    bridge's IPv4 subnet and its IPv6 one; the other two drivers may have several. `created` is RFC 3339. One that is
-    `config_only` is a description for others, of which it is `config_from`."""
-
-    name: str
-    id: str
-    driver: str
-    pools: tuple[Pool, ...] = ()
-    ipv4: bool = True
-    ipv6: bool = False
-    bridge: str = ""
-    internal: bool = False
-    attachable: bool = False
-    config_only: bool = False
-    config_from: str = ""
-    ipam_driver: str = "default"
-    ipam_options: Mapping[str, str] = field(default=EMPTY, hash=False)
-    created: str = ""
-    labels: Mapping[str, str] = field(default=EMPTY, hash=False)
-    options: Mapping[str, str] = field(default=EMPTY, hash=False)
-
-    def of_family(self, *, six: bool) -> tuple[Pool, ...]:
-        """Where its containers get addresses of IPv4, or of IPv6."""
-        return tuple(p for p in self.pools if p.six is six) if (self.ipv6 if six else self.ipv4) else ()
-
-    @property
-    def subnet(self) -> str:
-        """Of IPv4; '' = none."""
-        return next((p.subnet for p in self.of_family(six=False)), "")
-
-    @property
-    def gateway(self) -> str:
-        """Of IPv4; '' = none."""
-        return next((p.gateway for p in self.of_family(six=False)), "")
-
-    @property
-    def subnet6(self) -> str:
-        """Of IPv6; '' = none."""
-        return next((p.subnet for p in self.of_family(six=True)), "")
-
-    @property
-    def gateway6(self) -> str:
-        """Of IPv6; '' = none."""
-        return next((p.gateway for p in self.of_family(six=True)), "")
-
-    @property
-    def parent(self) -> str:
-        """The host's interface that macvlan and ipvlan share."""
-        return driver_options.parent(self.options, self.id) if self.driver in driver_options.SHARED else ""
-
-    @property
-    def mtu(self) -> int:
-        """0 = the default route's."""
-        return driver_options.mtu(self.options)
-
-    def plumbing(self) -> Plumbing:
-        """What the host has of it. Raises Invalid when the record is of no network that could have been made."""
-        from boxwright.network.values import Plumbing
-
-        return Plumbing(
-            self.id,
-            self.bridge,
-            *(self.subnet, self.gateway, self.subnet6, self.gateway6),
-            mtu=self.mtu or default_mtu(),
-            internal=self.internal,
-            masquerade=driver_options.masquerade(self.options),
-        )
-
-    @property
-    def names_resolve(self) -> bool:
-        """User networks have DNS; the default one has not, as in Docker."""
-        return self.driver == "bridge" and self.name != "bridge"
-
-    def record(self) -> dict[str, Any]:
-        """For the database."""
-        found = {f: v for f in _RECORDED if (v := getattr(self, f)) != _RECORDED[f]}
-        return {**found, "pools": [pool.record() for pool in self.pools]}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkConfig:
-    """What is asked of a network to be; '' leaves the choice to us. `subnet`, `gateway` and `ip_range` are those of a
-    network that has one subnet, before those of `pools`. `config_from` names a network that is `config_only`.
-    `created` is RFC 3339."""
-
-    driver: str = "bridge"
-    subnet: str = ""
-    gateway: str = ""
-    ip_range: str = ""
-    pools: tuple[Pool, ...] = ()
-    ipv4: bool = True
-    ipv6: bool = False
-    internal: bool = False
-    attachable: bool = False
-    config_only: bool = False
-    config_from: str = ""
-    ipam_driver: str = "default"
-    ipam_options: Mapping[str, str] = field(default=EMPTY, hash=False)
-    labels: Mapping[str, str] = field(default=EMPTY, hash=False)
-    options: Mapping[str, str] = field(default=EMPTY, hash=False)
-    created: str = ""
-
-    @property
-    def all_pools(self) -> tuple[Pool, ...]:
-        """Those that something was said of."""
-        first = Pool(subnet=self.subnet, gateway=self.gateway, ip_range=self.ip_range)
-        return (first, *self.pools) if first != Pool() else self.pools
-
-
-# What the record of a network leaves out.
-_RECORDED: Mapping[str, object] = {
-    "driver": None,
-    "bridge": "",
-    "internal": False,
-    "attachable": False,
-    "created": "",
-    "labels": {},
-    "options": {},
-    "ipv4": True,
-    "ipv6": False,
-    "config_only": False,
-    "config_from": "",
-    "ipam_driver": "default",
-    "ipam_options": {},
-}
-
-
 class Networks:
     """All methods may be called from any thread."""
 
@@ -199,7 +71,7 @@ class Networks:
         """Every network, the built-in ones too, by name."""
         with self._db.read() as sql:
             rows = sql.execute("SELECT name, id, record FROM networks").fetchall()
-        stored = [_network(*row) for row in rows]
+        stored = [Network.from_record(*row) for row in rows]
         names = {n.name for n in stored}
         built_in = [self._unborn(name) for name in BUILT_IN if name not in names]
         return sorted(stored + built_in, key=lambda n: n.name)
@@ -294,7 +166,7 @@ class Networks:
         )
 
     def _insert(self, sql: Connection, name: str, identity: str, wish: NetworkConfig) -> Network:
-        taken = [_network(*row) for row in sql.execute("SELECT name, id, record FROM networks")]
+        taken = [Network.from_record(*row) for row in sql.execute("SELECT name, id, record FROM networks")]
         if any(n.name == name for n in taken):
             raise NetworkExists(f"network with name {name} already exists")
         kept = {name: getattr(wish, name) for name in _KEPT}
@@ -361,7 +233,7 @@ class Networks:
         with self._db.write() as sql:
             row = sql.execute("SELECT name, id, record FROM networks WHERE name = 'bridge'").fetchone()
             return (
-                _network(*row)
+                Network.from_record(*row)
                 if row
                 else self._insert(
                     sql=sql,
@@ -573,25 +445,3 @@ def _lowest(network: Network, pools: Sequence[Pool], taken: set[str]) -> str:
         except AddressesExhausted as error:
             last = error
     raise AddressesExhausted(f"{last}: {network.name} ({network.id})", hint=last.hint)
-
-
-def _network(name: str, identity: str, record: str) -> Network:
-    found = json.loads(record)
-    pools = tuple(Pool(**pool) for pool in found.pop("pools", ()))
-    if "subnet" in found:  # a record of a release whose networks had one subnet
-        pools = (Pool(**{field: found.pop(field, "") for field in ("subnet", "gateway", "ip_range")}),)
-    return Network(name=name, id=identity, pools=pools, **found)
-
-
-def default_mtu() -> int:
-    """That of the interface of the default route: larger packets would have to be refused on their way out. 0 =
-    unknown."""
-    try:
-        with open("/proc/net/route") as routes:
-            for line in routes:
-                fields = line.split()
-                if len(fields) > 7 and fields[1] == fields[7] == "00000000":
-                    return min(int(Path(f"/sys/class/net/{fields[0]}/mtu").read_text()), 65535)
-    except (OSError, ValueError):
-        pass
-    return 0

@@ -20,7 +20,8 @@ from boxwright.container.records import (
 )
 from boxwright.errors import Conflict
 from boxwright.image.maintain import Pruned
-from boxwright.network.networks import NetworkConfig, NetworkInUse
+from boxwright.network.network import NetworkConfig
+from boxwright.network.networks import NetworkInUse
 from boxwright.spec.values import replace
 from support.few import Few, added
 

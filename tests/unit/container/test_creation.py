@@ -23,7 +23,8 @@ from boxwright.content.lease import in_use
 from boxwright.engine import Engine
 from boxwright.errors import BoxwrightError
 from boxwright.image.catalog import NoSuchImage
-from boxwright.network.networks import NetworkConfig, NoSuchNetwork
+from boxwright.network.network import NetworkConfig
+from boxwright.network.networks import NoSuchNetwork
 from support.image import engine as engine_at
 from support.image import imported
 

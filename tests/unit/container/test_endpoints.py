@@ -11,7 +11,8 @@ from boxwright.container import endpoints
 from boxwright.container.config import ContainerConfigInvalid, EndpointConfig
 from boxwright.container.options import driver_opts, parse_network
 from boxwright.content.db import Database
-from boxwright.network.networks import NetworkConfig, Networks
+from boxwright.network.network import NetworkConfig
+from boxwright.network.networks import Networks
 from boxwright.network.plan import Endpoint, Port, with_ways_out
 from boxwright.network.ports import NoRelay, publishable
 

@@ -14,7 +14,8 @@ from boxwright.container.job import LogPlan
 from boxwright.container.launch import Launcher, stop_plan
 from boxwright.container.records import Container, State, WrongState, save_state
 from boxwright.container.shipments import plan_of
-from boxwright.network.networks import NetworkConfig, Networks
+from boxwright.network.network import NetworkConfig
+from boxwright.network.networks import Networks
 from boxwright.network.plan import Port
 from boxwright.network.ports import PortTaken
 from support.few import Few, added

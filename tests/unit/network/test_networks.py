@@ -20,11 +20,11 @@ from boxwright.files.locks import Lock
 from boxwright.network import driver_options
 from boxwright.network.addresses import OwnerGone, release_dead
 from boxwright.network.janitor import SOURCES
+from boxwright.network.network import NetworkConfig
 from boxwright.network.networks import (
     AddressesExhausted,
     AddressTaken,
     BuiltIn,
-    NetworkConfig,
     NetworkExists,
     NetworkInUse,
     NetworkInvalid,

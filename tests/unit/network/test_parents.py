@@ -12,7 +12,8 @@ from boxwright.errors import Invalid
 from boxwright.network import driver_options, netlink, parents
 from boxwright.network.driver_options import NetworkInvalid
 from boxwright.network.netlink import Link, Netlink, attribute
-from boxwright.network.networks import NetworkConfig, Networks
+from boxwright.network.network import NetworkConfig
+from boxwright.network.networks import Networks
 from boxwright.network.values import Unfit
 
 
