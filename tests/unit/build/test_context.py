@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from boxwright.build.context import watched
-from boxwright.build.context.cache import DigestCache, is_racy
+from boxwright.build.context.cache import DigestCache, any_racy, was_racy
 from boxwright.build.context.folders import TOLD
 from boxwright.build.context.local import ContextChanged, ContextMissing, LocalContext
 from boxwright.build.context.looks import KEY, stat_key
@@ -484,13 +484,32 @@ def test_racy_rule(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_text("x")
     now = path.stat().st_ctime_ns
-    assert is_racy(path.stat(), now)
-    assert is_racy(path.stat(), now + 50_000_000)
+    assert was_racy(stat_key(path.stat()), now)
+    assert was_racy(stat_key(path.stat()), now + 50_000_000)
     os.utime(path, ns=(OLD * 10**9 + 1, OLD * 10**9 + 1))
     changed = path.stat().st_ctime_ns
-    assert not is_racy(path.stat(), changed + 200_000_000)
+    assert not was_racy(stat_key(path.stat()), changed + 200_000_000)
     os.utime(path, ns=(OLD * 10**9 + 1, changed + 3600 * 10**9))  # in the future: says nothing
-    assert not is_racy(path.stat(), path.stat().st_ctime_ns + 200_000_000)
+    assert not was_racy(stat_key(path.stat()), path.stat().st_ctime_ns + 200_000_000)
+
+
+def test_racy_rule_of_many(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_text("x")
+    young = stat_key(path.stat())
+    now = path.stat().st_ctime_ns
+    old = stat_key(SimpleNamespace(**{**_fields(path.stat()), "st_mtime_ns": 1, "st_ctime_ns": 1}))
+    assert not any_racy([], now)
+    assert not any_racy([old, old], now)
+    assert any_racy([old, young, old], now)
+    assert any_racy([young, old], now + 50_000_000)
+    # A coarse clock would still be in its tick; this one is finer.
+    assert not any_racy([old, young], now + 200_000_000)
+    assert not any_racy([old, young], now + 10**10)
+
+
+def _fields(status: os.stat_result) -> dict[str, int]:
+    return {name: getattr(status, name) for name in dir(status) if name.startswith("st_")}
 
 
 def remembered(cache: Path, path: str, status: os.stat_result) -> tuple[str, Any] | None:
@@ -513,7 +532,13 @@ def test_damaged_caches_count_as_none(tmp_path: Path, damage: Callable[[bytes], 
     status = (tmp_path / "f").stat()
     path = tmp_path / "cache"
     cache = DigestCache(path)
-    cache.put("f", status, "ab" * 32, {"user.x": b"1"}, read_at=status.st_ctime_ns + 10**10)
+    cache.put(
+        "f",
+        key=stat_key(status),
+        digest=bytes.fromhex("ab" * 32),
+        xattrs={"user.x": b"1"},
+        read_at=status.st_ctime_ns + 10**10,
+    )
     cache.save()
     assert remembered(path, "f", status) == ("ab" * 32, {"user.x": b"1"})
     path.write_bytes(damage(path.read_bytes()))
@@ -533,10 +558,22 @@ def test_caches_do_not_grow_for_ever(tmp_path: Path) -> None:
     status = (tmp_path / "f").stat()
     cache = DigestCache(tmp_path / "cache")
     for number in range(12_000):
-        cache.put(str(number), status, "ab" * 32, {}, read_at=status.st_ctime_ns + 10**10)
+        cache.put(
+            str(number),
+            key=stat_key(status),
+            digest=bytes.fromhex("ab" * 32),
+            xattrs={},
+            read_at=status.st_ctime_ns + 10**10,
+        )
     cache.save()
     again = DigestCache(tmp_path / "cache")
-    again.put("new", status, "ab" * 32, {}, read_at=status.st_ctime_ns + 10**10)
+    again.put(
+        "new",
+        key=stat_key(status),
+        digest=bytes.fromhex("ab" * 32),
+        xattrs={},
+        read_at=status.st_ctime_ns + 10**10,
+    )
     again.save()
     assert remembered(tmp_path / "cache", "5", status) is None
     assert remembered(tmp_path / "cache", "new", status) is not None
@@ -550,12 +587,24 @@ def test_few_directories_of_a_digest_cache_are_open_at_once(tmp_path: Path) -> N
     later = status.st_ctime_ns + 10**10
     cache = DigestCache(tmp_path / "cache")
     for number in range(11_000):
-        cache.put(f"large/{number}", status, "ab" * 32, {}, read_at=later)
+        cache.put(
+            f"large/{number}", key=stat_key(status), digest=bytes.fromhex("ab" * 32), xattrs={}, read_at=later
+        )
     for number in range(100):
-        cache.put(f"d{number}/f", status, f"{number:02x}" * 32, {"user.n": b"%d" % number}, read_at=later)
+        cache.put(
+            f"d{number}/f",
+            key=stat_key(status),
+            digest=bytes.fromhex(f"{number:02x}" * 32),
+            xattrs={"user.n": b"%d" % number},
+            read_at=later,
+        )
         assert len(cache._open) <= 16
-    cache.put("large/one more", status, "cd" * 32, {}, read_at=later)
-    cache.put("d7/f", status, "ef" * 32, {}, read_at=status.st_ctime_ns)  # racy: forgotten, packed or not
+    cache.put(
+        "large/one more", key=stat_key(status), digest=bytes.fromhex("cd" * 32), xattrs={}, read_at=later
+    )
+    cache.put(
+        "d7/f", key=stat_key(status), digest=bytes.fromhex("ef" * 32), xattrs={}, read_at=status.st_ctime_ns
+    )  # racy: forgotten, packed or not
     cache.save()
     path = tmp_path / "cache"
     assert remembered(path, "large/5", status) == ("ab" * 32, {})

@@ -8,12 +8,11 @@ remembered: a second change in that tick would not show.
 from __future__ import annotations
 
 import marshal
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from boxwright.build.context import kept
-from boxwright.build.context.looks import KEY, NO_XATTRS, changes, look_keys, stat_key
+from boxwright.build.context.looks import KEY, NO_XATTRS, changes, changes_of, look_keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,24 +28,24 @@ _ROOM = 10_000  # entries
 _MOST_OPEN = 16  # directories; as objects their entries take three times the room
 
 
-def is_racy(status: os.stat_result, read_at: int) -> bool:
-    """Whether the file may have been changed again, unseen, in the tick in which it was read.
+def was_racy(key: bytes, read_at: int) -> bool:
+    """Whether the file with this `stat_key` may have been changed again, unseen, in the tick in which it was read.
 
     `read_at` (ns since 1970) is when reading began. A modification time in the future tells nothing.
     """
-    return _is_racy(status.st_mtime_ns, status.st_ctime_ns, read_at)
-
-
-def was_racy(key: bytes, read_at: int) -> bool:
-    """`is_racy` of what has this `stat_key`."""
-    return _is_racy(*changes(key), read_at)
-
-
-def _is_racy(modified: int, changed: int, read_at: int) -> bool:
+    modified, changed = changes(key)
     coarse = changed % _SECOND == 0 and modified % _SECOND == 0
     if modified <= read_at + _COARSE_TICK:
         changed = max(changed, modified)
     return changed > read_at - (_COARSE_TICK if coarse else _TICK)
+
+
+def any_racy(keys: Sequence[bytes], read_at: int) -> bool:
+    """`was_racy` of any of very many; of files that are older than every clock's tick it is seen at a glance."""
+    settled = read_at - _COARSE_TICK
+    if all(modified <= settled and changed <= settled for modified, changed in changes_of(keys)):
+        return False
+    return any(was_racy(key, read_at) for key in keys)
 
 
 class DigestCache:
@@ -90,19 +89,18 @@ class DigestCache:
         self._used[folder].update([name for name, _ in files])
         return b"".join(digests)
 
-    def put(
-        self, path: str, status: os.stat_result, digest: str, xattrs: Mapping[str, bytes], *, read_at: int
-    ) -> None:
-        """Remember what a file contained; `read_at` is when reading it began (ns). Racy files are left out."""
+    def put(self, path: str, *, key: bytes, digest: bytes, xattrs: Mapping[str, bytes], read_at: int) -> None:
+        """Remember what a file contained while its `stat_key` was `key`; `read_at` is when reading it began (ns).
+        Racy files are left out."""
         folder, _, name = path.rpartition("/")
         known = self._folder(folder)
-        if is_racy(status, read_at):
+        if was_racy(key, read_at):
             if known.pop(name, None) is not None:
                 self._changed.add(folder)
                 self._dirty = True
             return
         rest = marshal.dumps(dict(xattrs)) if xattrs else b""
-        known[name] = stat_key(status) + bytes.fromhex(digest) + rest
+        known[name] = key + digest + rest
         self._used[folder].add(name)
         self._changed.add(folder)
         self._dirty = True

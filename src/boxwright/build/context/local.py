@@ -20,11 +20,11 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from boxwright.build.context.cache import DigestCache, was_racy
+from boxwright.build.context.cache import DigestCache, any_racy, was_racy
 from boxwright.build.context.filetree import TreeNode
 from boxwright.build.context.folders import Folder, FolderCache, FolderFiles, FolderSummary, fold, folder_of
 from boxwright.build.context.looks import KEY, NO_XATTRS, look, stat_key
-from boxwright.build.context.node import CHUNK, EMPTY, TYPES, LocalNode, hash_file, read_xattrs, umask_of
+from boxwright.build.context.node import CHUNK, TYPES, LocalNode, hash_file, read_xattrs, umask_of
 from boxwright.build.context.placed import Placed
 from boxwright.build.context.tree import SourceSet, resolve_in, select
 from boxwright.build.context.watched import WatchedFile
@@ -177,29 +177,27 @@ class LocalContext:
         Raises ContextChanged, ContextUnreadable.
         """
         assert isinstance(node, LocalNode)
-        content = node.content
-        if content == EMPTY:
+        if not node.size and node.is_known:
             return b""
         if node.size >= CHUNK:
             with self._lock:
                 return io.BufferedReader(WatchedFile(self._open(node), node, self._changed(node.path)))
-        read_at = time.time_ns()
-        data, status, xattrs = self._small(node, attributes=not content)
-        if not content:
-            digest = hashes.sha256(data).hexdigest()
+        read_at, key, known = time.time_ns(), node.key, node.is_known
+        data, xattrs = self._small(node, key, attributes=not known)
+        if not known:
+            digest = hashes.sha256(data).digest()
             with self._lock:
-                self._cache.put(node.path, status, digest=digest, xattrs=xattrs, read_at=read_at)
-                node.content, node._xattrs = digest, xattrs
+                self._cache.put(node.path, key=key, digest=digest, xattrs=xattrs, read_at=read_at)
+                node.learn(digest, xattrs)
         # A change in the very tick in which the file was hashed would not show in its status.
-        elif was_racy(node.key, read_at) and hashes.sha256(data).hexdigest() != content:
+        elif was_racy(key, read_at) and hashes.sha256(data).hexdigest() != node.content:
             raise self._changed(node.path)
         return data
 
-    def _small(
-        self, node: LocalNode, *, attributes: bool
-    ) -> tuple[bytes, os.stat_result, Mapping[str, bytes]]:
-        """The content of a small file, and its extended attributes if they are wanted. One look at its status suffices:
-        a file that is the same after it was read as when it was listed was the same in between."""
+    def _small(self, node: LocalNode, key: bytes, *, attributes: bool) -> tuple[bytes, Mapping[str, bytes]]:
+        """The content of a small file that was listed with this `stat_key`, and its extended attributes if they are
+        wanted. One look at its status suffices: a file that is the same after it was read as when it was listed was
+        the same in between."""
         parent, _, name = node.path.rpartition("/")
         with self._lock:
             try:
@@ -211,18 +209,18 @@ class LocalContext:
             status = os.fstat(fd)
             xattrs = read_xattrs(fd, "") if attributes else NO_XATTRS
         except OSError as error:
-            if stat_key(os.fstat(fd)) != node.key:
+            if stat_key(os.fstat(fd)) != key:
                 raise self._changed(node.path) from error
             raise self._unreadable(node.path, error) from error
         finally:
             os.close(fd)
-        if stat_key(status) != node.key or len(data) != node.size:
+        if stat_key(status) != key or len(data) != node.size:
             raise self._changed(node.path)
-        return data, status, xattrs
+        return data, xattrs
 
     def digest(self, node: TreeNode) -> str:
         assert isinstance(node, LocalNode)
-        if not node.content and node.type == "file":
+        if not node.is_known and node.type == "file":
             self.know(node)
         return node.content
 
@@ -310,7 +308,7 @@ class LocalContext:
         if nodes is not None:
             own = [(name, node) for name, node in nodes.items() if node.type == "file"]
             others = sum(node.type not in ("file", "dir") for node in nodes.values())
-            if not own or any(node._xattrs or not node.content for _, node in own):
+            if not own or any(node._xattrs or not node.is_known for _, node in own):
                 return None
             names = [name for name, _ in own]
             permissions = [node.mode for _, node in own]
@@ -381,7 +379,7 @@ class LocalContext:
         nodes = self._folder(self._node(path))
         folder = self._known[path] = folder_of(nodes.items(), self.fingerprint)
         listing = self._listing(path)
-        if not any(was_racy(node.key, listing.read_at) for node in nodes.values()):
+        if not any_racy([node.key for node in nodes.values()], listing.read_at):
             self._folder_cache.put(path, listing.key, folder)
         return folder
 
@@ -478,7 +476,7 @@ class LocalContext:
                 tree=self, path=path, kind=kind, noted=noted, hidden=hidden, carry=carry
             )
             if kind == "file":
-                if not node.content:  # here rather than in `know`: most were known before
+                if not node.is_known:  # here rather than in `know`: most were known before
                     recall(node)
             elif kind != "dir":
                 self._look_closer(node, name, self._folder_fd(folder.path))
@@ -555,14 +553,14 @@ class LocalContext:
         xattrs = self._attributes(node)
         fd = self._open(node)
         try:
-            digest = hash_file(fd, node.size)
+            digest = bytes.fromhex(hash_file(fd, node.size))
             status = os.fstat(fd)
         finally:
             os.close(fd)
         if stat_key(status) != node.key:
             raise self._changed(node.path)
-        self._cache.put(node.path, status, digest=digest, xattrs=xattrs, read_at=read_at)
-        node.content, node._xattrs = digest, xattrs
+        self._cache.put(node.path, key=node.key, digest=digest, xattrs=xattrs, read_at=read_at)
+        node.learn(digest, xattrs)
 
     def _unreadable(self, path: str, error: OSError) -> Invalid | Conflict:
         if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR) and path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import attrgetter
 from struct import Struct
 from types import MappingProxyType
@@ -50,3 +50,8 @@ def changes(key: bytes) -> tuple[int, int]:
     """When content and anything of the file changed last (ns), by its `stat_key`."""
     _, _, _, modified, changed, _ = _STAT.unpack(key)
     return modified, changed
+
+
+def changes_of(keys: Iterable[bytes]) -> Iterator[tuple[int, int]]:
+    """The same of many."""
+    return ((modified, changed) for _, _, _, modified, changed, _ in _STAT.iter_unpack(b"".join(keys)))

@@ -27,7 +27,7 @@ TYPES = {
     stat.S_IFIFO: "fifo",
     stat.S_IFSOCK: "file",  # as BuildKit has it: an empty one
 }
-EMPTY = hashes.sha256(b"").hexdigest()
+_NOTHING = hashes.sha256(b"").digest()  # of an empty file
 _NO_DEVICE = (0, 0)
 CHUNK = 1 << 20  # bytes up to which a file is read in one go
 _DEFAULT_UMASK = 0o022
@@ -92,7 +92,7 @@ class LocalNode:
         self.device = _NO_DEVICE
         self._xattrs: Mapping[str, bytes] | None = None
         if stat.S_ISSOCK(mode):  # which cannot be opened to find out
-            self.content, self._xattrs = EMPTY, NO_XATTRS
+            self.learn(_NOTHING, NO_XATTRS)
 
     @property
     def key(self) -> bytes:
@@ -104,9 +104,15 @@ class LocalNode:
         """The digest of the content in hex; '' while it is not known."""
         return self.noted[KEY:].hex()
 
-    @content.setter
-    def content(self, digest: str) -> None:
-        self.noted = self.noted[:KEY] + bytes.fromhex(digest)
+    @property
+    def is_known(self) -> bool:
+        """Whether the digest of the content is known."""
+        return len(self.noted) > KEY
+
+    def learn(self, digest: bytes, xattrs: Mapping[str, bytes]) -> None:
+        """Take what was read of the file: the sha256 of its content, its extended attributes."""
+        self.noted = self.noted[:KEY] + digest
+        self._xattrs = xattrs
 
     @property
     def xattrs(self) -> Mapping[str, bytes]:
