@@ -19,6 +19,7 @@ from boxwright.errors import BoxwrightError
 from boxwright.settings import load
 from support import REAL_ROOT
 from support.images import busybox_tar, have_busybox
+from support.snapshot import unmount_layers
 
 IMAGE = "busybox"
 
@@ -92,7 +93,7 @@ def busybox_root(path: Path, **environ: str) -> Iterator[Root]:
         yield root
     finally:
         root.clean()
-        root.engine.services.snapshots.unmount_all()
+        unmount_layers(path)
 
 
 def eventually(check: Callable[[], object], seconds: float = 10) -> None:

@@ -15,6 +15,7 @@ from boxwright import Engine
 from boxwright.build.request import BuildRequest
 from boxwright.layer.tarstream import open_tar
 from support import DATA, built
+from support.snapshot import unmount_layers
 
 CORPUS = DATA / "bud-corpus"
 
@@ -171,7 +172,7 @@ def leave(engine: Engine) -> None:
     """Take down what a root with real steps has on the host: mounts, and its bridge with its rules."""
     from boxwright.network.networks import Networks
 
-    engine.services.snapshots.unmount_all()
+    unmount_layers(engine.root)
     networks = Networks(engine.root, engine.services.db)
     for network in networks.list():
         networks.take_down(network)

@@ -473,7 +473,7 @@ def make_image(
     raw = json.dumps(body).encode()
     if compress == "gzip":
         layers = [gzip.compress(t, 6, mtime=0) for t in tars]
-        kind = mt.DOCKER_LAYER_GZIP if docker else mt.OCI_LAYER_GZIP
+        kind = mt.DOCKER_LAYER + ".gzip" if docker else mt.OCI_LAYER_GZIP
     elif compress == "zstd":
         import zstandard
 

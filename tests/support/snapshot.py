@@ -10,6 +10,7 @@ from pathlib import Path
 
 from boxwright.content.db import Database
 from boxwright.content.local import LocalStore
+from boxwright.files.places import Places
 from boxwright.layer.store import LayerStore
 from boxwright.layer.write import Entry, TarBuilder
 from boxwright.layer.writer import LayerWriter
@@ -63,16 +64,24 @@ def driver(name: str, root: Path, layers: LayerStore, *, alone: bool = True) -> 
         yield snapshots
     finally:
         if not alone:
-            snapshots.unmount_all()
+            unmount_layers(root)
         else:
             _clean(snapshots, root)
+
+
+def unmount_layers(root: Path) -> None:
+    """Take down the mounts of layers that the trees under a root share."""
+    shared = Places(root).mounts
+    for path in mounts_below(root):
+        if Path(path).parent == shared:
+            mounting.detach(Path(path))
 
 
 def _clean(snapshots: Snapshotter, root: Path) -> None:
     for key in os.listdir(root / "work"):
         if not key.startswith("."):
             snapshots.discard(key)
-    snapshots.unmount_all()
+    unmount_layers(root)
     left = mounts_below(root)
     for path in left:
         mounting.detach(Path(path))

@@ -38,7 +38,6 @@ SCHEMA: Schema = {
     "function": (1, {}),
 }
 COMBINATIONS = 10_000  # targets that one matrix makes
-_LEVELS = 60  # functions that call each other
 
 
 @dataclass(slots=True)

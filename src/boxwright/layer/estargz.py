@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 TOC_NAME = "stargz.index.json"
 TOC_DIGEST = "containerd.io/snapshot/stargz/toc.digest"  # annotation of the layer's descriptor
 UNCOMPRESSED_SIZE = "io.containers.estargz.uncompressed-size"  # the same
-FOOTER_SIZE = 51
 _CHUNK = 4 << 20  # bytes of a file's content in one member
 _PIECE = 1 << 20
 _FIRST, _LAST = -62135596800, 253402300799  # unix seconds that RFC 3339 can write
@@ -144,7 +143,7 @@ class _EstargzSink:
 
 
 def footer(toc_offset: int) -> bytes:
-    """An empty gzip member that says in its extra field where the table's member begins."""
+    """An empty gzip member, always of 51 bytes, that says in its extra field where the table's member begins."""
     field = b"%016xSTARGZ" % toc_offset
     extra = b"SG" + struct.pack("<H", len(field)) + field
     return (

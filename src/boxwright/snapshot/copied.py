@@ -113,9 +113,6 @@ class Copied:
     def release(self, diff_id: DiffID) -> None:
         """See Snapshotter: copies need their layers no more."""
 
-    def unmount_all(self) -> None:
-        """See Snapshotter: there is nothing."""
-
     def _usable(self, key: str) -> Workspace:
         workspace = ws.load(self.root, key)
         if workspace.sealed:

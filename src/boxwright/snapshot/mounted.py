@@ -9,7 +9,6 @@ that mounts EROFS from files (Linux 6.12).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,16 +55,6 @@ class Mounted(OverlaySnapshots):
         if target.exists():
             with self._locked():
                 _take_down(target)
-
-    def unmount_all(self) -> None:
-        """Take every layer's mount down: before a root is moved or removed."""
-        mounts = Places(self.root).mounts
-        if not mounts.is_dir():
-            return
-        with self._locked():
-            for name in os.listdir(mounts):
-                if (mounts / name).is_dir():
-                    _take_down(mounts / name)
 
     def _target(self, diff_id: DiffID) -> Path:
         return Places(self.root).mount(diff_id.algorithm, diff_id.hex)

@@ -111,6 +111,3 @@ class Snapshotter(Protocol):
 
     def release(self, diff_id: DiffID) -> None:
         """For the collector, before a layer's files go: let go of it (unmount). Trees in use keep what they use."""
-
-    def unmount_all(self) -> None:
-        """Take down every mount that is shared between trees: before a root is moved or removed."""

@@ -66,9 +66,6 @@ class Unpacked(OverlaySnapshots):
     def release(self, diff_id: DiffID) -> None:
         """See OverlaySnapshots: the directory goes with the layer, nothing holds it."""
 
-    def unmount_all(self) -> None:
-        """See Snapshotter: nothing is shared."""
-
     @contextmanager
     def _locked(self) -> Iterator[None]:
         mounts = Places(self.root).mounts

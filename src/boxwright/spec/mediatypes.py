@@ -13,8 +13,7 @@ DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
-DOCKER_LAYER_GZIP = DOCKER_LAYER + ".gzip"
-DOCKER_FOREIGN_GZIP = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+DOCKER_FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar"
 DOCKER_SCHEMA1 = "application/vnd.docker.distribution.manifest.v1+json"
 DOCKER_SCHEMA1_SIGNED = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 
@@ -30,6 +29,5 @@ def is_foreign(media_type: str) -> bool:
 
 def is_layer(media_type: str) -> bool:
     """A file system layer in any compression. An encrypted one is none that can be read."""
-    return media_type.startswith(
-        (OCI_LAYER, OCI_FOREIGN, DOCKER_LAYER, "application/vnd.docker.image.rootfs.foreign.diff.tar")
-    ) and not media_type.endswith("+encrypted")
+    kinds = (OCI_LAYER, OCI_FOREIGN, DOCKER_LAYER, DOCKER_FOREIGN)
+    return media_type.startswith(kinds) and not media_type.endswith("+encrypted")

@@ -97,7 +97,7 @@ def files(blob: bytes) -> dict[str, tarfile.TarInfo]:
         (",compression=gzip,compression-level=9", mt.OCI_LAYER_GZIP, b"\x1f\x8b"),
         (",compression=zstd,compression-level=10", mt.OCI_LAYER + "+zstd", b"\x28\xb5\x2f\xfd"),
         (",compression=uncompressed", mt.OCI_LAYER, b"d/"),
-        (",oci-mediatypes=false", mt.DOCKER_LAYER_GZIP, b"\x1f\x8b"),
+        (",oci-mediatypes=false", mt.DOCKER_LAYER + ".gzip", b"\x1f\x8b"),
     ],
 )
 def test_compressions(
@@ -308,7 +308,7 @@ def test_layers_that_registries_may_not_hold(engine: Engine, context: Path, regi
     image = make_image({"theirs": b"x"})
     digest = registry.add("elsewhere", image.layers[0])
     url = f"http://{registry.host}/v2/elsewhere/blobs/{digest}"
-    layer = Descriptor(mt.DOCKER_FOREIGN_GZIP, digest, len(image.layers[0]), urls=(url,))
+    layer = Descriptor(mt.DOCKER_FOREIGN + ".gzip", digest, len(image.layers[0]), urls=(url,))
     manifest = Manifest.compose(image.manifest.config, [layer])
     registry.add("lib/base", image.config)
     registry.add_manifest("lib/base", "1", manifest.raw)
@@ -316,7 +316,7 @@ def test_layers_that_registries_may_not_hold(engine: Engine, context: Path, regi
     kept = f"type=registry,name={registry.host}/lib/kept:1,prefer-nondist-layers=true,oci-artifact=true"
     build(engine, context, kept, text=text)
     first, second = json.loads(registry.manifests["lib/kept"]["1"][1])["layers"]
-    assert (first["mediaType"], first["urls"]) == (mt.DOCKER_FOREIGN_GZIP, [url])
+    assert (first["mediaType"], first["urls"]) == (mt.DOCKER_FOREIGN + ".gzip", [url])
     assert second["mediaType"] == mt.OCI_LAYER_GZIP and str(digest) not in registry.blobs["lib/kept"]
     build(engine, context, f"type=registry,name={registry.host}/lib/all:1", text=text)
     first, _ = json.loads(registry.manifests["lib/all"]["1"][1])["layers"]

@@ -166,7 +166,7 @@ def test_what_is_written_is_known_again(form: Compression) -> None:
 
 def test_a_media_type_of_another_compression_is_mended() -> None:
     assert typed(mt.OCI_LAYER_GZIP, "zstd") == mt.OCI_LAYER + "+zstd"
-    assert typed(mt.DOCKER_LAYER_GZIP, "gzip") == mt.DOCKER_LAYER_GZIP
+    assert typed(mt.DOCKER_LAYER + ".gzip", "gzip") == mt.DOCKER_LAYER + ".gzip"
     for read_only in ("none", "bzip2"):
         assert typed(mt.OCI_LAYER_GZIP, read_only) == mt.OCI_LAYER_GZIP
 

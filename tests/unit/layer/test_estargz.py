@@ -17,9 +17,11 @@ import pytest
 
 from boxwright.errors import Invalid, Unsupported
 from boxwright.layer.blobs import ingest_tar
-from boxwright.layer.estargz import FOOTER_SIZE, TOC_NAME, footer, make_estargz
+from boxwright.layer.estargz import TOC_NAME, footer, make_estargz
 from boxwright.layer.store import LayerStore
 from support.layer import layer_store, make_tar, member
+
+FOOTER_SIZE = 51  # bytes, says the specification
 
 
 @pytest.fixture

@@ -356,7 +356,7 @@ def test_foreign_layers_come_from_their_url_and_are_not_pushed(
     data = b"F" * 1000
     registry.hook = lambda r: Response(200, {}, data) if r.path == "/elsewhere" else None
     desc = Descriptor(
-        mt.DOCKER_FOREIGN_GZIP, Digest.of(data), len(data), urls=(f"http://{registry.host}/elsewhere",)
+        mt.DOCKER_FOREIGN + ".gzip", Digest.of(data), len(data), urls=(f"http://{registry.host}/elsewhere",)
     )
     remote = client(tmp_path).remote(ref(registry, "a/b"), push=True)
     assert remote.open(desc).read() == data
@@ -1084,7 +1084,7 @@ def test_an_unknown_layer_type_is_named_before_anything_is_fetched(
 
 
 @pytest.mark.parametrize(
-    "kind", [mt.OCI_LAYER, mt.OCI_LAYER_GZIP, mt.OCI_LAYER + "+zstd", mt.DOCKER_LAYER_GZIP]
+    "kind", [mt.OCI_LAYER, mt.OCI_LAYER_GZIP, mt.OCI_LAYER + "+zstd", mt.DOCKER_LAYER + ".gzip"]
 )
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress], ids=["plain", "gzip", "zstd"])
 def test_the_bytes_say_how_they_are_compressed(

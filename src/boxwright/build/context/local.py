@@ -575,6 +575,3 @@ class LocalContext:
             f"{path!r} of the build context changed while it was read",
             hint="build again when nothing writes to it",
         )
-
-
-Context = LocalContext
