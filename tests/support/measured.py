@@ -2,7 +2,8 @@
 
 A command, a worker of xdist and a server are started by Python's start-up hook, whatever their environment is. The
 supervisor and the janitor look at no site-packages and so at no hook; under measurement `sys.executable` is a script
-that lets them. What is killed with SIGKILL, and what a child does between fork and exec, is not counted.
+that lets them. Threads that are started without `threading`, which is too slow to load there, are followed like others.
+What is killed with SIGKILL, and what a child does between fork and exec, is not counted.
 """
 
 from __future__ import annotations
@@ -27,8 +28,18 @@ for word; do
 done
 exec {python} "$@"
 """
-_MODULE = """import os, sys
+_MODULE = """import _thread, os, sys, threading
 import coverage
+begin = _thread.start_new_thread
+
+def followed(function, *arguments):
+    def work(*given, **named):
+        sys.settrace(threading.gettrace())
+        return function(*given, **named)
+
+    return begin(work, *arguments)
+
+_thread.start_new_thread = followed
 os.environ["COVERAGE_PROCESS_START"] = {config!r}
 try:
     coverage.process_startup()
@@ -45,9 +56,9 @@ def measuring(data: Path) -> Iterator[None]:
     data.chmod(0o1777)  # containers' helpers are other users
     script, config = data / "python", data / "coveragerc"
     write_script(script)
-    config.write_text(_config(data))
+    config.write_text(configuration(data))
     module = _SITE / "boxwright_measured.py"
-    module.write_text(_MODULE.format(config=str(config), script=str(script)))
+    write_module(module, config, script)
     _HOOK.write_text("import boxwright_measured\n")
     try:
         yield
@@ -62,10 +73,15 @@ def write_script(path: Path) -> None:
     path.chmod(0o755)
 
 
-def _config(data: Path) -> str:
-    """Absolute: the processes stand in many directories."""
+def write_module(path: Path, config: Path, script: Path) -> None:
+    """What the hook imports: `script` is the interpreter of what this process starts."""
+    path.write_text(_MODULE.format(config=str(config), script=str(script)))
+
+
+def configuration(data: Path, *, source: Path = REPOSITORY / "src") -> str:
+    """What coverage is told. Absolute: the processes stand in many directories."""
     return f"""[run]
-source = {REPOSITORY / "src"}
+source = {source}
 data_file = {data / "lines"}
 parallel = true
 patch =
