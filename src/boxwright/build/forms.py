@@ -119,7 +119,7 @@ class FormMaker:
                 FormLayer(foreign[diff_id], diff_id) if diff_id in foreign else self._plain(layers[diff_id])
                 for diff_id in stack
             ]
-        from boxwright.content.copy import in_parallel
+        from boxwright.content.parallel import in_parallel
 
         found: dict[DiffID, FormLayer] = {}
 

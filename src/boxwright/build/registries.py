@@ -18,9 +18,9 @@ from boxwright.spec.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from boxwright.content.copy import Progress
     from boxwright.content.layout import Layout
     from boxwright.content.store import Fetcher
+    from boxwright.content.watched import Progress
     from boxwright.image.store import ImageStore
     from boxwright.registry.client.http import Http
     from boxwright.registry.client.remote import Remote
@@ -77,8 +77,9 @@ class EngineRegistries:
 
     def _bring(self, name: str, platform: Platform, emit: Told) -> None:
         """Bring the layers of an image of a layout. Raises BaseNotFound, ContentMismatch, Corrupt."""
-        from boxwright.content.copy import in_parallel, move
+        from boxwright.content.copy import move
         from boxwright.content.lease import Lease
+        from boxwright.content.parallel import in_parallel
         from boxwright.image.target import LocalTarget
 
         layout, target = _in_layout(name)
@@ -143,7 +144,7 @@ def _peek_layout(name: str, platform: Platform) -> Base:
 
 
 def _manifest(source: Fetcher, desc: Descriptor, platform: Platform, name: str) -> Manifest:
-    from boxwright.content.copy import PlatformMissing, for_platform
+    from boxwright.content.tree import PlatformMissing, for_platform
 
     select = for_platform(platform, source)
     for _ in range(4):  # an index in an index in an index is a joke
@@ -174,7 +175,7 @@ def _read(source: Fetcher, desc: Descriptor) -> bytes:
 
 
 class _Progress:
-    """`content.copy.Progress` as the status of a step."""
+    """`content.watched.Progress` as the status of a step."""
 
     def __init__(self, emit: Told) -> None:
         self._emit = emit

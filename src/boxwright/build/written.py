@@ -135,11 +135,12 @@ def _tar(trees: Sequence[ResultTree], sink: BinaryIO, split: bool, mtime: int | 
 
 def write_image(images: ImageStore, lease: Lease, output: ImageOutput, desc: Descriptor) -> None:
     """An archive of the image, or its OCI layout as a directory. Raises what writing raises."""
-    from boxwright.content.copy import copy_tree, load
+    from boxwright.content.copy import copy_tree
+    from boxwright.content.tree import load_tree
     from boxwright.image.target import LocalTarget
 
     source = LocalTarget(images, lease)
-    tree = load(source, desc, lambda index: list(index.manifests))
+    tree = load_tree(source, desc, lambda index: list(index.manifests))
     if not output.tar:
         from boxwright.content.layout import Layout
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
-    from boxwright.content.copy import Progress
+    from boxwright.content.watched import Progress
 
 
 class TerminalRefused(Invalid):

@@ -7,8 +7,10 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from boxwright.content import copy
+from boxwright.content.copy import copy_tree
 from boxwright.content.lease import Lease
+from boxwright.content.tree import for_platform, load_tree
+from boxwright.content.watched import Progress
 from boxwright.image.archive import ArchivedImage, ArchiveSource
 from boxwright.image.catalog import ImageRow, familiar
 from boxwright.image.members import ArchiveInvalid, DirMembers, TarMembers
@@ -45,7 +47,7 @@ def load(
     source: Path | BinaryIO,
     *,
     platform: Platform | None = None,
-    progress: copy.Progress | None = None,
+    progress: Progress | None = None,
     done: Callable[[Loaded], None] | None = None,
 ) -> list[Loaded]:
     """Bring in every image of a file (any compression), an OCI layout directory, or a stream.
@@ -103,7 +105,7 @@ def _load(
     source: ArchiveSource,
     lease: Lease,
     platform: Platform | None,
-    progress: copy.Progress | None,
+    progress: Progress | None,
     done: Callable[[Loaded], None] | None,
 ) -> list[Loaded]:
     loaded: list[Loaded] = []
@@ -144,12 +146,12 @@ def _bring(
     image: ArchivedImage,
     lease: Lease,
     platform: Platform | None,
-    progress: copy.Progress | None,
+    progress: Progress | None,
 ) -> ImageRow:
     target = LocalTarget(images, lease, platform=platform)
-    choose = copy.for_platform(platform, source) if platform else lambda index: _present(source, index)
-    tree = copy.load(source, image.desc, choose)
-    copy.copy_tree(source=source, tree=tree, sink=target, sink_name="", jobs=2, progress=progress)
+    choose = for_platform(platform, source) if platform else lambda index: _present(source, index)
+    tree = load_tree(source, image.desc, choose)
+    copy_tree(source=source, tree=tree, sink=target, sink_name="", jobs=2, progress=progress)
     for name in image.names or ("",):
         target.tag(name, image.desc)
     return target.added[-1]

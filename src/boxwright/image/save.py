@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from boxwright.content import copy
+from boxwright.content.copy import copy_tree
 from boxwright.content.lease import Lease
 from boxwright.content.store import BESIDE
+from boxwright.content.tree import ContentNode, load_tree
 from boxwright.content.verify import read_verified
+from boxwright.content.watched import Progress
 from boxwright.image.archive import NAME_ANNOTATIONS
 from boxwright.image.catalog import ImageRow, NoSuchImage, familiar, quick_normal, split
 from boxwright.image.store import ImageStore, PlatformAbsent, is_image
@@ -249,7 +251,7 @@ def save(
     out: Any,
     *,
     platform: Platform | None = None,
-    progress: copy.Progress | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Write the images to `out` (anything with ``write``). Raises NoSuchImage, PlatformAbsent, AmbiguousId, Corrupt."""
     with Lease(images.db, "save") as lease:
@@ -260,22 +262,20 @@ def save(
         ]
         sink = ArchiveSink(out, platform=platform or images.default_platform)
         for entry, tree in trees:
-            copy.copy_tree(source=source, tree=tree, sink=sink, sink_name="", jobs=1, progress=progress)
+            copy_tree(source=source, tree=tree, sink=sink, sink_name="", jobs=1, progress=progress)
             for name in entry.names or [""]:
                 # An index's entry may carry annotations that name anything: they are not names here.
                 sink.tag(name, Descriptor(tree.desc.media_type, tree.desc.digest, tree.desc.size))
         sink.close()
 
 
-def _tree(
-    images: ImageStore, source: LocalTarget, row: ImageRow, platform: Platform | None
-) -> copy.ContentNode:
+def _tree(images: ImageStore, source: LocalTarget, row: ImageRow, platform: Platform | None) -> ContentNode:
     """The image's manifests that are here, or with `platform` only the one for it."""
 
     def here(index: Index) -> list[Descriptor]:
         return [entry for entry in index.manifests if images.store.size(entry.digest) is not None]
 
-    tree = copy.load(source, source.resolve(row.target), here)
+    tree = load_tree(source, source.resolve(row.target), here)
     if platform is None:
         return tree
     nodes = [node for node in tree.walk() if isinstance(node.content, Manifest) and is_image(node.content)]

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 
-from boxwright.content.copy import ContentNode, in_parallel
+from boxwright.content.parallel import in_parallel
 from boxwright.content.store import Source
+from boxwright.content.tree import ContentNode
 from boxwright.content.verify import CHUNK
 from boxwright.layer.compress import Compressor
 from boxwright.spec import hashes

@@ -5,17 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from boxwright.content.copy import (
-    ContentNode,
-    Progress,
-    complete_tree,
-    copy_tree,
-    everything,
-    for_platforms,
-    in_parallel,
-    load,
-)
+from boxwright.content.copy import complete_tree, copy_tree
+from boxwright.content.parallel import in_parallel
 from boxwright.content.store import AttachedByTag, Partial, Referring, Sink, Source
+from boxwright.content.tree import ContentNode, everything, for_platforms, load_tree
+from boxwright.content.watched import Progress
 from boxwright.errors import BoxwrightError, NotFound
 from boxwright.registry.client.remote import Remote
 from boxwright.spec import mediatypes as mt
@@ -110,7 +104,7 @@ def _ask(
 
     def read() -> None:
         wanted = for_platforms(platforms, source) if platforms else lambda index: _held(source, index)
-        tree.append(load(source, root, wanted, jobs=options.jobs))
+        tree.append(load_tree(source, root, wanted, jobs=options.jobs))
 
     def ask() -> None:
         try:
@@ -164,7 +158,7 @@ def bring_attached(
         and isinstance(source, Referring)
     ):
         return
-    tree = load(source, target, lambda index: _held(source, index), jobs=jobs)
+    tree = load_tree(source, target, lambda index: _held(source, index), jobs=jobs)
     attaching = cast(_AttachingSource, source)
     _copy_attached(attaching, tree, sink, tags=source.first_tags(), jobs=jobs, progress=progress)
     if any(source.referrers(node.desc.digest) for node in tree.walk()):
@@ -216,7 +210,7 @@ def _attached_by_tag(
 
     def look(name: str) -> None:
         try:
-            found[name] = load(source, source.resolve(source.beside(name)), everything, jobs=1)
+            found[name] = load_tree(source, source.resolve(source.beside(name)), everything, jobs=1)
         except NotFound:
             pass
 

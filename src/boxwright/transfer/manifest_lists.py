@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from boxwright.content.copy import Progress, copy_tree, everything, load
+from boxwright.content.copy import copy_tree
+from boxwright.content.tree import everything, load_tree
 from boxwright.content.verify import read_verified
+from boxwright.content.watched import Progress
 from boxwright.errors import Conflict, Invalid, NotFound
 from boxwright.files.disk import write_atomic
 from boxwright.files.places import Places
@@ -245,7 +247,7 @@ def publish(
         source = client.remote(entry.reference)
         copy_tree(
             source=source,
-            tree=load(source, entry.desc, everything),
+            tree=load_tree(source, entry.desc, everything),
             sink=sink,
             sink_name="",
             progress=progress,

@@ -8,16 +8,12 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 
-from boxwright.content.copy import (
-    ContentNode,
-    Progress,
-    copy_tree,
-    for_platforms,
-    load,
-)
+from boxwright.content.copy import copy_tree
 from boxwright.content.local import BlobMissing, LocalStore
 from boxwright.content.store import Sink
+from boxwright.content.tree import ContentNode, for_platforms, load_tree
 from boxwright.content.verify import read_verified
+from boxwright.content.watched import Progress
 from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized, Unsupported
 from boxwright.registry.client.errors import AccessDenied, AccessNeeded, UnknownToRegistry
 from boxwright.registry.client.remote import Remote
@@ -126,7 +122,7 @@ def pull(
         target = source.resolve(str(reference))
         if resolved:
             resolved(target)
-        tree = load(source, target, for_platforms(wanted.platforms, source))
+        tree = load_tree(source, target, for_platforms(wanted.platforms, source))
     except (AccessNeeded, AccessDenied, UnknownToRegistry, Unauthorized) as error:
         raise _refused(reference, error) from error
     warning = _check_platform(source, tree, wanted)

@@ -8,17 +8,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from boxwright.content.copy import (
-    ContentNode,
-    Progress,
-    for_platforms,
-    in_parallel,
-    load,
-    move,
-    push_manifests,
-)
+from boxwright.content.copy import move, push_manifests
+from boxwright.content.parallel import in_parallel
 from boxwright.content.store import Source
+from boxwright.content.tree import ContentNode, for_platforms, load_tree
 from boxwright.content.verify import read_verified
+from boxwright.content.watched import Progress
 from boxwright.errors import NotFound
 from boxwright.registry.client.remote import Remote
 from boxwright.spec import mediatypes as mt
@@ -134,7 +129,7 @@ def push(
             if entry.media_type not in mt.MANIFESTS | mt.INDEXES or source.has(entry)
         ]
 
-    tree = load(source, image.target, here)
+    tree = load_tree(source, image.target, here)
     tree, note = _part_that_is_here(tree, source.complete, bool(platforms))
     shown = _DiffIdProgress(progress)
     work: dict[Digest, Descriptor] = {}

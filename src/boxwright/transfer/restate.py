@@ -6,8 +6,8 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
-from boxwright.content.copy import ContentNode
 from boxwright.content.store import Source
+from boxwright.content.tree import ContentNode
 from boxwright.content.verify import read_verified
 from boxwright.spec import intoto
 from boxwright.spec.descriptor import Descriptor

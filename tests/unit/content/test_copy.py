@@ -7,7 +7,8 @@ from typing import BinaryIO
 
 import pytest
 
-from boxwright.content.copy import PlatformMissing, copy, for_platform
+from boxwright.content.copy import copy
+from boxwright.content.tree import PlatformMissing, for_platform
 from boxwright.content.verify import ContentMismatch
 from boxwright.errors import NotFound
 from boxwright.spec import mediatypes as mt

@@ -10,8 +10,10 @@ from typing import BinaryIO
 
 import pytest
 
-from boxwright.content.copy import copy, for_platforms, in_parallel, load, move
+from boxwright.content.copy import copy, move
 from boxwright.content.local import IngestBusy
+from boxwright.content.parallel import in_parallel
+from boxwright.content.tree import for_platforms, load_tree
 from boxwright.errors import Cancelled, Invalid
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
@@ -81,7 +83,7 @@ def test_several_platforms() -> None:
     )
     one.names["x"] = one.put(index.raw, index.media_type)
     both = for_platforms([Platform.parse(p) for p in ("linux/amd64", "linux/arm64")], one)
-    assert len(load(one, one.names["x"], both).children) == 2
+    assert len(load_tree(one, one.names["x"], both).children) == 2
 
 
 def test_two_sizes_for_one_digest() -> None:

@@ -136,7 +136,7 @@ class CacheBlobs:
 
     def descriptors(self, layers: Sequence[DiffID], created: Mapping[DiffID, str]) -> list[Descriptor]:
         """A blob of each layer, annotated. Raises LayerMissing, DiskFull."""
-        from boxwright.content.copy import in_parallel
+        from boxwright.content.parallel import in_parallel
 
         found: dict[DiffID, Descriptor] = {}
 

@@ -197,7 +197,7 @@ class Imports:
 
     def bring(self, missing: Sequence[DiffID], layers: LayerStore, lease: Lease, told: Told) -> list[DiffID]:
         """Fetch layers into the store; those that no place can give are returned. Raises DiskFull."""
-        from boxwright.content.copy import in_parallel
+        from boxwright.content.parallel import in_parallel
 
         wanted = [d for d in missing if d in self._blobs and d not in self._lost]
         with self._lock:  # one step at a time: two often want the same

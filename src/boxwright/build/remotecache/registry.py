@@ -10,7 +10,8 @@ from boxwright.build.remotecache import manifest
 from boxwright.build.remotecache.config import CacheConfig
 from boxwright.build.remotecache.options import CachePlace
 from boxwright.build.remotecache.places import LayerFetcher, LoadedCache
-from boxwright.content.copy import in_parallel, move
+from boxwright.content.copy import move
+from boxwright.content.parallel import in_parallel
 from boxwright.content.store import Source
 from boxwright.registry.client.remote import Remote
 from boxwright.spec.descriptor import Descriptor

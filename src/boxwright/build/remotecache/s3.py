@@ -37,7 +37,7 @@ from boxwright.build.remotecache.places import (
     refused,
 )
 from boxwright.build.remotecache.sigv4 import RequestSigner, escaped
-from boxwright.content.copy import in_parallel
+from boxwright.content.parallel import in_parallel
 from boxwright.errors import BoxwrightError, Unavailable
 from boxwright.registry.client.http import Http, Reply
 from boxwright.spec.descriptor import Descriptor

@@ -70,7 +70,7 @@ class Tally:
             False  # the name pointed at the same image before: that its layers are here is no news
         )
 
-    # --- content.copy.Progress -------------------------------------------------------------------
+    # --- content.watched.Progress -------------------------------------------------------------------
 
     def planned(self, blobs: Sequence[Descriptor]) -> None:
         with self.lock:
