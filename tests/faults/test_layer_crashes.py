@@ -23,7 +23,7 @@ from support.layer import layer_store, make_tar, member
 TAR = make_tar(member("a/f", data=b"content" * 300), member("b", data=b"x"))
 PACKED = gzip.compress(TAR, mtime=0)
 DESC = Descriptor(mt.OCI_LAYER_GZIP, Digest.of(PACKED), len(PACKED))
-CALLS = ("write", "fsync", "open", "rename", "mkdir", "posix_fadvise", "listdir")
+CALLS = ("write", "pwrite", "fsync", "open", "rename", "mkdir", "posix_fadvise", "listdir")
 
 
 def by_tar(layers: LayerStore) -> None:

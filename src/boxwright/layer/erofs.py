@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from array import array
 from collections.abc import Iterator
+from itertools import accumulate
 from struct import Struct
 
 from boxwright.layer.scan import TarInvalid
@@ -49,6 +51,10 @@ _FILE_TYPES = {
     stat.S_IFLNK: 7,
 }
 _FLUSH = 1 << 20
+_MANY = 8  # plain files from which on they are numbered and written at once
+_SOME = 4096  # of them are in memory as they are written
+# Columns are moved whole, as the machine has them; the format's numbers begin with their low bytes.
+_COLUMNS = sys.byteorder == "little" and (array("H").itemsize, array("I").itemsize) == (2, 4)
 
 
 class Summary(NamedTuple):
@@ -103,6 +109,9 @@ class _Plan:
         self.order = array("I")
         self.nids = array("Q", bytes(8 * len(tree.mode)))
         self.nlinks = array("I", bytes(4 * len(tree.mode)))
+        self.runs: list[
+            tuple[int, int, int]
+        ] = []  # plain files: where in `order`, and the inodes, from and to
         self.folders = array("I")  # directories, in the order of their blocks
         self.long_links: list[int] = []
         self.bodies: dict[int, bytes] = {}  # encoded attributes
@@ -140,20 +149,55 @@ class _Plan:
         tree.where[folder] = self.blocks
         self.blocks += (tree.size[folder] + BLOCK - 1) // BLOCK
         self.folders.append(folder)
-        nlinks, dirs, below = self.nlinks, tree.dirs, []
-        nlinks[folder] += 2
-        for name, child in ordered.items():
+        dirs, below = tree.dirs, []
+        self.nlinks[folder] += 2
+        inodes, start = list(ordered.values()), 0
+        for at, (name, child) in enumerate(ordered.items()):
             if child in dirs:
+                self._number_files(inodes[start:at])
+                start = at + 1
                 if name != b"." and name != b"..":
-                    nlinks[folder] += 1
+                    self.nlinks[folder] += 1
                     below.append(child)
                     self._number(child)
-            else:
-                if not nlinks[child]:
-                    self._number(child)
-                nlinks[child] += 1
+        self._number_files(inodes[start:])
         below.reverse()
         return below
+
+    def _number_files(self, inodes: list[int]) -> None:
+        """Number what stands one after the other in a directory and is none."""
+        if len(inodes) >= _MANY and self._number_plain(inodes[0], inodes[-1] + 1, inodes):
+            return
+        nlinks = self.nlinks
+        for inode in inodes:
+            if not nlinks[inode]:
+                self._number(inode)
+            nlinks[inode] += 1
+
+    def _number_plain(self, first: int, end: int, inodes: list[int]) -> bool:
+        """The same at once, if these are files with nothing besides content, as they came one after the other."""
+        tree = self.tree
+        modes, run = tree.mode[first:end], range(first, end)
+        if (
+            not _COLUMNS
+            or end - first != len(inodes)
+            or array("I", inodes) != array("I", run)
+            or min(modes) < stat.S_IFREG
+            or max(modes) > stat.S_IFREG | 0o7777
+            or any(tree.flags[first:end])
+            or any(self.nlinks[first:end])
+            or not tree.xattrs.keys().isdisjoint(run)
+            or not tree.sparse.keys().isdisjoint(run)
+        ):
+            return False
+        count, nid = len(inodes), self.position // 32
+        self.runs.append((len(self.order), first, end))
+        self.order.extend(run)
+        self.nids[first:end] = array("Q", range(nid, nid + 2 * count, 2))
+        self.nlinks[first:end] = array("I", [1]) * count
+        self.bytes += sum(tree.size[first:end])
+        self.position += 64 * count
+        return True
 
     def _number(self, inode: int) -> None:
         tree, position = self.tree, self.position
@@ -272,7 +316,18 @@ def _inodes(plan: _Plan, out: _Output, folders_at: int, sparse_at: int) -> None:
         plan.nids,
         tree.flags,
     )
-    for number in plan.order:
+    at, runs = 0, iter(plan.runs)
+    run, first, end = next(runs, (len(plan.order), 0, 0))
+    while at < len(plan.order):
+        if at == run:
+            out.write(bytes(nids[first] * 32 - out.position))
+            for some in range(first, end, _SOME):
+                out.write(_plain(plan, some, min(some + _SOME, end)))
+            at += end - first
+            run, first, end = next(runs, (len(plan.order), 0, 0))
+            continue
+        number = plan.order[at]
+        at += 1
         bits, layout, start = mode[number], _PLAIN, where[number]
         body = bodies.get(number, b"")
         tail = b""
@@ -308,31 +363,46 @@ def _inodes(plan: _Plan, out: _Output, folders_at: int, sparse_at: int) -> None:
         out.write(record)
 
 
+def _plain(plan: _Plan, first: int, end: int) -> bytes:
+    """The inodes of a run of plain files, column by column: `INODE` of each."""
+    tree, count = plan.tree, end - first
+    records = bytearray(INODE.size * count)
+    with memoryview(records) as view:
+        halves, words, longs = view.cast("H"), view.cast("I"), view.cast("q")
+        halves[0::32] = array("H", [_PLAIN]) * count
+        halves[2::32] = tree.mode[first:end]
+        longs[1::8] = tree.size[first:end]
+        words[4::16] = array("I", [UNIADDR + (where >> 9) for where in tree.where[first:end]])
+        words[5::16] = array("I", range(first + 1, end + 1))
+        words[6::16] = tree.uid[first:end]
+        words[7::16] = tree.gid[first:end]
+        longs[4::8] = tree.seconds[first:end]
+        words[10::16] = tree.nanoseconds[first:end]
+        words[11::16] = plan.nlinks[first:end]
+        for column in (halves, words, longs):
+            column.release()
+    return bytes(records)
+
+
 def _folder(plan: _Plan, folder: int, out: _Output) -> None:
-    nids, mode, pack = plan.nids, plan.tree.mode, DIRENT.pack
-    block: list[tuple[bytes, int]] = []
-    used = 0
-    for name, inode in plan.tree.dirs[folder].items():
+    nids, mode = plan.nids, plan.tree.mode
+    children = plan.tree.dirs[folder]
+    names, inodes = list(children), list(children.values())
+    kinds = bytes([_FILE_TYPES[mode[inode] & 0o170000] for inode in inodes])
+    start = used = 0
+    for at, name in enumerate((*names, bytes(BLOCK))):
         need = 12 + len(name)
         if used + need > BLOCK:
-            out.write(_block(block=block, nids=nids, mode=mode, used=used, pack=pack))
-            block, used = [], 0
-        block.append((name, inode))
+            told = names[start:at]
+            heads = [
+                DIRENT.pack(nids[inode], offset, kind)
+                for inode, offset, kind in zip(
+                    inodes[start:at], accumulate(map(len, told), initial=12 * len(told)), kinds[start:at]
+                )
+            ]
+            out.write(b"".join((*heads, *told, bytes(BLOCK - used))))
+            start, used = at, 0
         used += need
-    out.write(_block(block=block, nids=nids, mode=mode, used=used, pack=pack))
-
-
-def _block(
-    block: list[tuple[bytes, int]], nids: array[int], mode: array[int], used: int, pack: object
-) -> bytes:
-    at = 12 * len(block)
-    parts = []
-    for name, inode in block:
-        parts.append(DIRENT.pack(nids[inode], at, _FILE_TYPES[mode[inode] & 0o170000]))
-        at += len(name)
-    parts += [name for name, _ in block]
-    parts.append(bytes(BLOCK - used))
-    return b"".join(parts)
 
 
 def sparse_parts(tree: LayerTree) -> Iterator[tuple[int, int, int]]:

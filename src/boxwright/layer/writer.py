@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
@@ -20,6 +21,7 @@ from boxwright.layer import erofs
 from boxwright.layer.scan import BLOCK, Header, Scanner
 from boxwright.layer.tree import LayerTree
 from boxwright.spec.digest import DiffID, Digest
+from boxwright.spec.hints import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,8 +34,12 @@ if TYPE_CHECKING:
 
 _DROP_FROM = 64 << 20  # bytes; smaller tars stay in the page cache, for the container that starts next
 _DROP_READ_FROM = 1 << 30
-_COPIED = 1 << 18  # bytes of a range at a time: in the processor's cache until they are hashed and written
+_HASHED = 1 << 22  # bytes of a range at a time: the other thread may keep the interpreter for 5 ms after each
+_BETWEEN = 1 << 14  # bytes of headers that are compared with those between two ranges
+_AT_ONCE = 8 << 20  # bytes of a range that wait for more of it
 _BUFFERS = 4
+# Why copy_file_range(2) does not copy what read and write can: another file system, one that has no such call.
+_NOT_BY_KERNEL = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
 _BEHIND_FROM = 4 << 20  # bytes of tar from which on a second thread is worth its start
 
 
@@ -59,6 +65,8 @@ class LayerWriter:
         self._pending = bytearray()
         self._scanning = True
         self._behind: _Behind | None = None
+        self._range: _TarRange | None = None  # not given to be stored yet: it may go on
+        self._closing = False  # what is copied is not wanted any more
         self._copied: bytearray | None = None  # for one range after the other
         self.size = 0  # bytes of tar that are stored
         self._taken = 0  # and those that wait to be
@@ -88,27 +96,58 @@ class LayerWriter:
         """Take files, headers and contents, that are a range of another tar: `source` is its descriptor, open until
         `commit`."""
         self._scanning = False
-        self._flush()
+        length, waiting = files.length, self._range
+        if waiting is None or (source, start) != (waiting.source, waiting.end):
+            self._flush()
+            waiting = _TarRange(source, start=start, end=start, at=self._taken)
         self._tree.add_files(files, self._taken)
-        length = files.length
         self._taken += length
-        self._later(partial(self._store_range, source, start, length), length)
+        self._range = longer = waiting.longer(length)
+        if longer.end - longer.start >= _AT_ONCE:
+            self._flush()
+            self._range = _TarRange(source, start=longer.end, end=longer.end, at=self._taken)
 
-    def _store_range(self, source: int, start: int, length: int) -> None:
+    def _goes_on(self, data: bytes | bytearray | memoryview) -> bool:
+        """Whether the range that waits goes on with these bytes where it comes from, as it does with the header of the
+        next directory: what follows another as it did there is one range, and is copied at once."""
+        waiting = self._range
+        if waiting is None or len(data) > _BETWEEN:
+            return False
+        with disk_errors(str(self._layers.root)):
+            if os.pread(waiting.source, len(data), waiting.end) != data:
+                return False
+        self._range = waiting.longer(len(data))
+        return True
+
+    def _hash_range(self, source: int, start: int, end: int) -> None:
         if self._copied is None:
-            self._copied = bytearray(_COPIED)
+            self._copied = bytearray(_HASHED)
         with memoryview(self._copied) as view:
-            while length:
+            while start < end and not self._closing:
                 with disk_errors(str(self._layers.root)):
-                    count = os.preadv(source, [view[: min(length, _COPIED)]], start)
+                    count = os.preadv(source, [view[: end - start]], start)
                 if not count:
                     raise LayerMismatch("a layer's tar ends before the files that were written to it")
-                self.store(view[:count])
-                start, length = start + count, length - count
+                self._hash.update(view[:count])
+                self.size += count
+                start += count
+
+    def _copy_range(self, source: int, start: int, end: int, at: int) -> None:
+        with disk_errors(str(self.directory)):
+            for begin in range(start, end, _AT_ONCE):
+                count = min(_AT_ONCE, end - begin)
+                copy_range(
+                    source=source, start=begin, target=self._fd, offset=at + begin - start, length=count
+                )
+                write_behind(self._fd, at + begin - start, at + begin - start + count)
 
     def _take(self, data: bytes | bytearray | memoryview) -> int:
         count = len(data)
         self._taken += count
+        if self._range is not None:
+            if self._goes_on(data):
+                return count
+            self._flush()
         if count >= CHUNK // 4:
             self._flush()
             self._pass(data)
@@ -122,6 +161,10 @@ class LayerWriter:
         if self._pending:
             data, self._pending = self._pending, bytearray()
             self._pass(data)
+        if self._range is not None:
+            (source, start, end, at), self._range = self._range, None
+            self._later(partial(self._hash_range, source, start, end), end - start, held=0)
+            self._copy_range(source=source, start=start, end=end, at=at)
 
     def _pass(self, data: bytes | bytearray | memoryview) -> None:
         if self._scanning:
@@ -129,18 +172,18 @@ class LayerWriter:
             self.store(data)
         elif self._behind is not None or self.size >= _BEHIND_FROM:
             data = bytes(data)
-            self._later(partial(self.store, data), len(data))
+            self._later(partial(self.store, data), len(data), held=1)
         else:
             self.store(data)
 
-    def _later(self, store: Callable[[], None], size: int) -> None:
-        """Let a second thread store these bytes, when it is worth its start."""
+    def _later(self, store: Callable[[], None], size: int, *, held: int) -> None:
+        """Let a second thread store these bytes, when it is worth its start. `held`: 1 when they are in memory."""
         if self._behind is None and self.size + size < _BEHIND_FROM:
             store()
             return
         if self._behind is None:
             self._behind = _Behind()
-        self._behind.put(store)
+        self._behind.put(store, held=held)
 
     def _settle(self) -> None:
         """Everything that was taken is hashed and written. Raises what that raised."""
@@ -172,8 +215,7 @@ class LayerWriter:
         zeros = memoryview(bytes(min(count, CHUNK)))
         for at in range(0, count, CHUNK):
             self._hash.update(zeros[: count - at])
-        with disk_errors(str(self.directory)):
-            self.size = self._taken = os.lseek(self._fd, count, os.SEEK_CUR)
+        self.size = self._taken = self._taken + count
 
     def store(self, data: bytes | bytearray | memoryview) -> None:
         """Hash and write."""
@@ -181,7 +223,7 @@ class LayerWriter:
         with disk_errors(str(self.directory)), memoryview(data) as view:
             at = 0
             while at < len(view):
-                at += os.write(self._fd, view[at:])
+                at += os.pwrite(self._fd, view[at:], self.size + at)
             write_behind(self._fd, self.size, self.size + at)
             self.size += at
 
@@ -273,6 +315,7 @@ class LayerWriter:
 
     def close(self) -> None:
         """Stop; what was not committed is removed."""
+        self._closing = True
         if self._behind is not None:
             self._behind.stop()
             self._behind = None
@@ -291,23 +334,39 @@ class LayerWriter:
         self.close()
 
 
+class _TarRange(NamedTuple):
+    """Bytes of another tar, from `start` to `end`, which stand at `at` in this one."""
+
+    source: int
+    start: int
+    end: int
+    at: int
+
+    def longer(self, count: int) -> _TarRange:
+        return self._replace(end=self.end + count)
+
+
 class _Behind:
-    """A thread that stores what another one makes, with a fixed number of pieces between them: hashing and writing
-    leave the interpreter to the other."""
+    """A thread that stores what another one makes, with a fixed number of pieces that are in memory between them:
+    hashing and writing leave the interpreter to the other."""
 
     def __init__(self) -> None:
-        from queue import Queue
+        from queue import SimpleQueue
 
-        self._pieces: Queue[Callable[[], None] | None] = Queue(_BUFFERS)
+        self._pieces: SimpleQueue[tuple[Callable[[], None], int] | None] = SimpleQueue()
+        self._room = threading.Semaphore(_BUFFERS)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="layer-behind", daemon=True)
         self._thread.start()
 
-    def put(self, piece: Callable[[], None]) -> None:
-        """Let this store what it has next; waits while too many wait. Raises what storing an earlier one raised."""
+    def put(self, piece: Callable[[], None], *, held: int) -> None:
+        """Let this store what it has next; of those that hold memory (1), waits while too many wait. Raises what
+        storing an earlier one raised."""
         if self._failure is not None:
             raise self._failure
-        self._pieces.put(piece)
+        if held:
+            self._room.acquire()
+        self._pieces.put((piece, held))
 
     def end(self) -> None:
         """Wait for all. Raises what storing one raised."""
@@ -321,12 +380,15 @@ class _Behind:
         self._thread.join()
 
     def _run(self) -> None:
-        while (piece := self._pieces.get()) is not None:
+        while (item := self._pieces.get()) is not None:
+            piece, held = item
             if self._failure is None:
                 try:
                     piece()
                 except BaseException as error:  # noqa: BLE001 - the thread that gives the pieces raises it
                     self._failure = error
+            if held:
+                self._room.release()
 
 
 def make_temporary(root: Path) -> Path:
@@ -363,13 +425,25 @@ def finish_index(directory: Path, tree: LayerTree, tar: int, tar_size: int) -> e
 
 
 def copy_range(source: int, start: int, target: int, offset: int, length: int) -> None:
-    """Copy bytes between two files by offsets."""
+    """Copy bytes between two files by offsets; the kernel does it, where it can."""
+    by_kernel = True
     while length:
-        data = os.pread(source, min(length, CHUNK), start)
-        if not data:
+        if by_kernel:
+            try:
+                count = os.copy_file_range(
+                    source, target, min(length, _AT_ONCE), offset_src=start, offset_dst=offset
+                )
+            except OSError as error:
+                if error.errno not in _NOT_BY_KERNEL:
+                    raise
+                by_kernel = False
+                continue
+        else:
+            data = os.pread(source, min(length, CHUNK), start)
+            count = os.pwrite(target, data, offset) if data else 0
+        if not count:
             raise LayerMismatch("a layer's tar ends before the data that its headers tell of")
-        os.pwrite(target, data, offset)
-        start, offset, length = start + len(data), offset + len(data), length - len(data)
+        start, offset, length = start + count, offset + count, length - count
 
 
 def scan_file(fd: int, size: int, tree: LayerTree) -> None:

@@ -393,14 +393,14 @@ def test_what_a_second_thread_stores_is_the_same(layers: LayerStore) -> None:
 def test_a_disk_that_fills_beside_the_builder_ends_it(
     layers: LayerStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = os.write
+    write = os.pwrite
 
-    def full(fd: int, data: Any) -> int:
+    def full(fd: int, data: Any, offset: int) -> int:
         if threading.current_thread().name == "layer-behind":
             raise OSError(errno.ENOSPC, "No space left on device")
-        return write(fd, data)
+        return write(fd, data, offset)
 
-    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(DiskFull), LayerWriter(layers) as writer:
         large(writer)
         writer.commit()
