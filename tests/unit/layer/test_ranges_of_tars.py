@@ -59,7 +59,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list
         monkeypatch.setattr(writing, "_AT_ONCE", 10_000)
     if request.param == "by hand":
 
-        def refuse(*_: object) -> int:
+        def refuse(*_: object, **more: object) -> int:
             raise OSError(errno.EXDEV, "other file system")
 
         monkeypatch.setattr(os, "copy_file_range", refuse)
