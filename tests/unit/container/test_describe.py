@@ -19,8 +19,8 @@ from boxwright.container.config import (
     Ulimit,
 )
 from boxwright.container.records import Container, MountPoint, State, save_state
-from boxwright.network.plan import Port
 from boxwright.spec.times import unix_seconds
+from support.endpoints import port
 from support.few import Few, added
 
 ONE = "a1" * 32
@@ -65,15 +65,15 @@ def test_a_command_is_one_line(tmp_path: Path) -> None:
 
 
 def test_ports_are_those_of_what_runs(tmp_path: Path) -> None:
-    port = Port(protocol="tcp", host_ip="", host_port=8080, address="10.0.0.2", port=80, bridge="b")
+    published = port()
     merged = {"ExposedPorts": {"80/tcp": {}, "53/udp": {}}}
-    one = box(tmp_path, State(status="running", ports=(port,)), merged=merged)
+    one = box(tmp_path, State(status="running", ports=(published,)), merged=merged)
     assert describe.ports_text(one) == "53/udp, 0.0.0.0:8080->80/tcp"
     assert describe.port_map(one) == {
         "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}],
         "53/udp": None,
     }
-    save_state(one.directory, State(status="exited", ports=(port,)))
+    save_state(one.directory, State(status="exited", ports=(published,)))
     one.refresh()
     assert describe.ports_text(one) == "" and describe.port_map(one) == {}
 

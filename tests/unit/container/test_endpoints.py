@@ -15,26 +15,11 @@ from boxwright.network.network import NetworkConfig
 from boxwright.network.networks import Networks
 from boxwright.network.plan import Endpoint, Port, with_ways_out
 from boxwright.network.ports import NoRelay, publishable
+from support.endpoints import endpoint as joined_to
 
 
-def endpoint(network: str, *, priority: int = 0, **more: Any) -> Endpoint:
-    usual = {
-        "id": "a" * 64,
-        "bridge": "br9",
-        "subnet": "10.0.0.0/24",
-        "gateway": "10.0.0.1",
-        "address": "10.0.0.2",
-        "prefix": 24,
-        "mac": "",
-        "interface": "eth0",
-        "veth": "v",
-        "default": False,
-        "mtu": 0,
-        "internal": False,
-        "masquerade": True,
-        "host_address": "",
-    }
-    return Endpoint(**{**usual, "network": network, "priority": priority, **more})
+def endpoint(network: str, **more: Any) -> Endpoint:
+    return joined_to(**{"network": network, "default": False, **more})
 
 
 @pytest.mark.parametrize(

@@ -15,29 +15,12 @@ from boxwright.container import frames
 from boxwright.container.job import HealthPlan, Job, LogPlan, Restart, RestartChange
 from boxwright.container.records import Container
 from boxwright.container.remains import keep_job, kept_job
-from boxwright.network.plan import Endpoint, NameServer, NetworkPlan, Port, plain
+from boxwright.network.plan import NameServer, NetworkPlan, Port, plain
 from boxwright.spec.values import replace
+from support.endpoints import endpoint, port
 
-PORT = Port(protocol="tcp", host_ip="", host_port=8080, address="10.0.0.2", port=80, bridge="bw-1")
-RELAY = Port(protocol="tcp", host_ip="::", host_port=8080, address="10.0.0.2", port=80, bridge="bw-1")
-ENDPOINT = Endpoint(
-    network="mine",
-    id="a" * 64,
-    bridge="bw-1",
-    subnet="10.0.0.0/24",
-    gateway="10.0.0.1",
-    address="10.0.0.2",
-    prefix=24,
-    mac="02:42:0a:00:00:02",
-    interface="eth0",
-    veth="veth1",
-    default=True,
-    mtu=1500,
-    internal=False,
-    masquerade=True,
-    host_address="",
-    names=("web", "www"),
-)
+PORT, RELAY = port(), port(host_ip="::")
+ENDPOINT = endpoint(mtu=1500, names=("web", "www"))
 SERVER = NameServer(directory="/run/dns", program="/bin/dns")
 PLAN = NetworkPlan(id="c" * 64, lock="/lock", endpoints=(ENDPOINT,), ports=(PORT, RELAY), name_server=SERVER)
 JOB = Job(

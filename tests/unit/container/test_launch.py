@@ -16,8 +16,8 @@ from boxwright.container.records import Container, State, WrongState, save_state
 from boxwright.container.shipments import plan_of
 from boxwright.network.network import NetworkConfig
 from boxwright.network.networks import Networks
-from boxwright.network.plan import Port
 from boxwright.network.ports import PortTaken
+from support.endpoints import port
 from support.few import Few, added
 
 ONE, TWO = "a1" * 32, "b2" * 32
@@ -128,7 +128,7 @@ def joined(few: Few, **more: Any) -> Start:
 
 def test_a_published_port_is_taken_once(few: Few) -> None:
     other = added(few, TWO, "other")
-    taken = Port(protocol="tcp", host_ip="", host_port=8080, address="10.9.8.9", port=80, bridge="b")
+    taken = port(address="10.9.8.9")
     save_state(other.directory, State(status="running", pid=1, ports=(taken,)))
     binding = PortBinding(container_port=80, protocol="tcp", host_ip="127.0.0.1", host_port=8080)
     start = joined(few, others={"other": other}, ports=(binding,))
@@ -140,8 +140,8 @@ def test_a_published_port_is_taken_once(few: Few) -> None:
     assert info.value.hint == "container other has it"
     save_state(other.directory, State(status="exited", ports=(taken,)))
     other.refresh()
-    (port,) = bound(start.box, endpoints, [other], held)
-    assert (port.host_ip, port.host_port, port.port, port.address) == (
+    (found,) = bound(start.box, endpoints, [other], held)
+    assert (found.host_ip, found.host_port, found.port, found.address) == (
         "127.0.0.1",
         8080,
         80,

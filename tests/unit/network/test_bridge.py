@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from boxwright.network import bridge, namespace
-from boxwright.network.plan import Endpoint
 from boxwright.network.values import Plumbing
+from support.endpoints import endpoint
 
 NETWORK = Plumbing("a1b2c3d4e5f6" + "0" * 52, "bw-test", "10.9.0.0/24", "10.9.0.1")
 
@@ -264,29 +264,13 @@ class Inside:
 @pytest.mark.parametrize("default", [True, False])
 def test_one_interface_of_a_container(default: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     outside, inside = Inside(), Inside()
-    endpoint = Endpoint(
-        network="mine",
-        id=NETWORK.id,
-        bridge="bw-test",
-        subnet="10.9.0.0/24",
-        gateway="10.9.0.1",
-        address="10.9.0.2",
-        prefix=24,
-        mac="02:42:0a:09:00:02",
-        interface="eth0",
-        veth="bw1",
-        default=default,
-        mtu=1400,
-        internal=False,
-        masquerade=True,
-        host_address="",
-    )
+    given = endpoint(bridge="bw-test", default=default, mtu=1400)
     monkeypatch.setattr(bridge, "ensure", lambda netlink, network, lock: 3)
     wires: Any = {"outside": outside, "inside": inside}
-    namespace.connect(**wires, namespace=60, endpoint=endpoint, lock="/l")
-    assert outside.done == [("add_veth", "bw1", "eth0", 3, 60, "02:42:0a:09:00:02", 1400)]
-    route = [("add_default_route", 7, "10.9.0.1")] if default else []
-    assert inside.done == [("add_address", 7, "10.9.0.2", 24), ("up", 7), *route]
+    namespace.connect(**wires, namespace=60, endpoint=given, lock="/l")
+    assert outside.done == [("add_veth", "veth1", "eth0", 3, 60, "02:42:0a:00:00:02", 1400)]
+    route = [("add_default_route", 7, "10.0.0.1")] if default else []
+    assert inside.done == [("add_address", 7, "10.0.0.2", 24), ("up", 7), *route]
 
 
 @pytest.mark.parametrize(("code", "again"), [(19, True), (13, False)])

@@ -9,6 +9,7 @@ import pytest
 from boxwright.network import dns
 from boxwright.network.plan import Endpoint, NameServer
 from boxwright.network.values import Unfit
+from support import endpoints
 
 ONE, TWO, NET = "1" * 64, "2" * 64, "a" * 64
 
@@ -18,24 +19,8 @@ def server(folder: Path) -> NameServer:
 
 
 def endpoint(container: str, *names: str, internal: bool = False) -> Endpoint:
-    return Endpoint(
-        network="net",
-        id=NET,
-        bridge="bw-1",
-        subnet="10.0.0.0/24",
-        gateway="10.0.0.1",
-        address=f"10.0.0.{container[0]}",
-        prefix=24,
-        mac="02:42:0a:00:00:01",
-        interface="eth0",
-        veth="veth1",
-        default=True,
-        mtu=0,
-        internal=internal,
-        masquerade=True,
-        host_address="",
-        names=names,
-    )
+    address = f"10.0.0.{container[0]}"
+    return endpoints.endpoint(id=NET, address=address, internal=internal, names=names)
 
 
 def register(folder: Path, container: str, *names: str, internal: bool = False) -> None:

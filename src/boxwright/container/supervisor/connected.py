@@ -16,7 +16,7 @@ from boxwright.network.values import Unfit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from boxwright.container.job import RestartChange
@@ -29,13 +29,20 @@ _QUIET = 120.0  # … unless so many have passed since the last answer: two prog
 
 
 class Connected:
-    """The network of one container."""
+    """The network of one container: `namespace` is its own, `firewall` the host's."""
 
-    def __init__(self, loop: Loop, plan: NetworkPlan) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        plan: NetworkPlan,
+        *,
+        namespace: NetworkNamespace | None = None,
+        firewall: HostFirewall | None = None,
+    ) -> None:
         self._loop, self._plan = loop, plan
-        self._namespace = NetworkNamespace(plan, _NAMESPACE_FD)
+        self._namespace = namespace or NetworkNamespace(plan, _NAMESPACE_FD)
         self._relays: Any = None
-        self._rules = KeptRules(loop, plan)
+        self._rules = KeptRules(loop, plan, firewall=firewall or HostFirewall(plan))
 
     def up(self) -> None:
         """Build it. Raises OSError; what was built until then is for `close`."""
@@ -73,11 +80,43 @@ class Connected:
         self._namespace.down()
 
 
-class KeptRules:
-    """Those of one container and of its networks, watched until `close`."""
+class HostFirewall:
+    """What one container needs of the host's firewall."""
 
-    def __init__(self, loop: Loop, plan: NetworkPlan) -> None:
+    def __init__(self, plan: NetworkPlan) -> None:
+        self._plan = plan
+
+    def removals(self) -> Removals | None:
+        """A new watch for rules that are removed; None where nothing tells of them."""
+        try:
+            return Removals() if firewall.told() else None
+        except OSError:  # a kernel without nftables
+            return None
+
+    def mend(self, endpoints: Sequence[Endpoint]) -> bool:
+        """Make again what is missing of the rules of these networks and of the container's ports; whether anything was
+        made. Raises OSError, Unfit."""
+        plan = self._plan
+        mended = bridge.mend([endpoint.plumbing() for endpoint in endpoints], plan.lock)
+        if plan.forwarded:
+            mended |= bridge.publish_again(plan.forwarded, plan.id, plan.lock)
+        return mended
+
+
+class KeptRules:
+    """Those of one container and of its networks in the host's `firewall`, watched until `close`. `clock` counts
+    seconds."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        plan: NetworkPlan,
+        *,
+        firewall: HostFirewall,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._loop, self._plan = loop, plan
+        self._firewall, self._clock = firewall, clock
         self._endpoints = [endpoint for endpoint in plan.endpoints if endpoint.driver == "bridge"]
         self._removals: Removals | None = None
         self._timer = 0
@@ -85,13 +124,11 @@ class KeptRules:
 
     def watch(self) -> None:
         """Begin, unless there is nothing to mind, or nothing tells. Idempotent."""
-        if self._removals is not None or not self._endpoints or not firewall.told():
+        if self._removals is not None or not self._endpoints:
             return
-        try:
-            self._removals = Removals()
-        except OSError:  # a kernel without nftables
-            return
-        self._loop.watch(self._removals.fileno(), select.EPOLLIN, self._removed)
+        self._removals = self._firewall.removals()
+        if self._removals is not None:
+            self._loop.watch(self._removals.fileno(), select.EPOLLIN, self._removed)
 
     def join(self, endpoint: Endpoint) -> None:
         """Mind the rules of its network, too."""
@@ -114,16 +151,13 @@ class KeptRules:
         """Make again what is missing; later and later, while that fails."""
         self._timer = 0
         try:
-            networks = [endpoint.plumbing() for endpoint in self._endpoints]
-            mended = bridge.mend(networks, self._plan.lock)
-            if self._plan.forwarded:
-                mended |= bridge.publish_again(self._plan.forwarded, self._plan.id, self._plan.lock)
+            mended = self._firewall.mend(self._endpoints)
         except (OSError, Unfit):  # the firewall is being changed, or iptables was removed
             self._delay = min(self._delay * 2, _LAST_DELAY)
             self._timer = self._loop.after(self._delay, self.mend)
             return
         if mended:
-            now = time.monotonic()
+            now = self._clock()
             often = self._mended and now - self._mended < _QUIET
             self._delay = min(self._delay * 2, _LAST_DELAY) if often else _FIRST_DELAY
             self._mended = now
