@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 from boxwright.container import frames
@@ -10,24 +9,56 @@ from boxwright.container.endpoints import NoEndpoint, check_wish, joined
 from boxwright.container.job import RestartChange
 from boxwright.container.options import check_word
 from boxwright.container.records import Container, WrongState
-from boxwright.errors import Denied, Unsupported
+from boxwright.errors import BoxwrightError, Denied, Unsupported
 from boxwright.files.places import Places
 from boxwright.network.plan import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from boxwright.container.manager import Containers
     from boxwright.image.services import Services
-    from boxwright.network.netlink import Netlink
+    from boxwright.network.live import LiveNetwork
     from boxwright.network.network import Network
-
-_CLONE_NEWNET = 0x40000000
+    from boxwright.network.plan import Endpoint, NameServer
 
 
 class ConnectionRefused(Denied):
     """The container's network mode has no room for another network."""
+
+
+class JoiningHost:
+    """What of this host a container that runs is joined to networks with."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def network_of(self, pid: int) -> LiveNetwork:
+        """Raises OSError."""
+        from boxwright.network.live import LiveNetwork
+
+        return LiveNetwork(pid)
+
+    def name_server(self) -> NameServer:
+        """Of the root's user networks. Raises ProgramAbsent."""
+        from boxwright.container.launch import name_server
+
+        return name_server(self._services)
+
+    def register(self, server: NameServer, container: str, endpoint: Endpoint) -> None:
+        """Make the container's names on a network known. Raises OSError, Unfit."""
+        from boxwright.network.dns import register
+
+        register(server, container, [endpoint])
+
+    def unregister(self, container: str, network: str) -> None:
+        """Forget its names on a network, which is given by its id. Raises OSError."""
+        from boxwright.container.remains import dns_directory
+        from boxwright.network.dns import unregister
+
+        unregister(str(dns_directory(self._services)), container, [network])
 
 
 def connect(
@@ -36,8 +67,10 @@ def connect(
     container: Container,
     network: Network,
     wish: Mapping[str, Any],
+    *,
+    host: JoiningHost | None = None,
 ) -> None:
-    """Raises ConnectionRefused, WrongState when it is connected already, AddressTaken."""
+    """Raises ConnectionRefused, WrongState when it is connected already, AddressTaken, Unsupported."""
     mode = container.config.network
     if mode == "host" or mode.startswith("container:") or network.name == "host":
         raise ConnectionRefused(
@@ -62,7 +95,14 @@ def connect(
     if state.running:
         if network.name == "bridge":
             network = containers.networks.default()
-        _plug(services=services, containers=containers, container=container, network=network, wish=wish)
+        _plug(
+            containers=containers,
+            container=container,
+            network=network,
+            wish=wish,
+            host=host or JoiningHost(services),
+            lock=str(Places(services.root).network_lock),
+        )
     containers.catalog.save_record(container, {**container.record, "networks": networks})
     _tell(services=services, container=container, network=network, action="connect")
 
@@ -73,15 +113,16 @@ def _tell(services: Services, container: Container, network: Network, action: st
 
 
 def _plug(
-    services: Services,
+    *,
     containers: Containers,
     container: Container,
     network: Network,
     wish: Mapping[str, Any],
+    host: JoiningHost,
+    lock: str,
 ) -> None:
-    from boxwright.container.launch import linked, name_server
+    from boxwright.container.launch import linked
     from boxwright.network.files import host_names
-    from boxwright.network.namespace import connect as plug
 
     state = container.state
     endpoint = joined(
@@ -91,34 +132,28 @@ def _plug(
         wish=wish,
         used=[e["interface"] for e in state.networks.values()],
     )
-    outside, inside, namespace = _sockets(state.pid)
+    shown = {**state.networks, network.name: endpoint.shown()}
     try:
-        lock = str(Places(services.root).network_lock)
-        plug(
-            outside=outside,
-            inside=inside,
-            namespace=namespace,
-            endpoint=endpoint,
-            lock=lock,
-        )
-        _lead(inside, {**state.networks, network.name: endpoint.shown()})
-        server = None
-        if endpoint.names:
-            from boxwright.network.dns import register
-
-            server = name_server(services)
-            register(server, container.id, [endpoint])
-    except OSError as error:
+        server = host.name_server() if endpoint.names else None
+        with host.network_of(state.pid) as live:
+            try:
+                live.join(endpoint, lock)
+                live.lead(shown)
+                if server is not None:
+                    host.register(server, container.id, endpoint)
+            except (OSError, BoxwrightError):
+                live.leave(endpoint.interface)
+                live.lead(state.networks)
+                raise
+    except (OSError, BoxwrightError) as error:
         containers.networks.release(container.id, network.name)
+        if isinstance(error, BoxwrightError):
+            raise
         raise Unsupported(
             f"cannot connect container {container.name} to network {network.name}: {error}"
         ) from error
-    finally:
-        outside.close()
-        inside.close()
-        os.close(namespace)
     change = RestartChange(
-        networks={**state.networks, network.name: endpoint.shown()},
+        networks=shown,
         named=endpoint.id if server is not None else "",
         name_server=server,
         joined=endpoint,
@@ -130,38 +165,15 @@ def _plug(
     _hosts(container, lambda lines: [*lines, *new])
 
 
-def _lead(inside: Netlink, shown: Mapping[str, Any]) -> None:
-    """Set the ways out of a container's namespace, whose endpoints are `shown`. Raises OSError."""
-    for six, address, gateway in ((False, "address", "gateway"), (True, "address6", "gateway6")):
-        leading = [e for e in shown.values() if not e.get("internal") and e.get(address)]
-        best = max(leading, key=lambda e: e.get("priority", 0), default=None)
-        index = inside.index(best["interface"]) if best is not None else 0
-        if best is not None and index:
-            inside.add_default_route(index, best[gateway])
-        else:
-            inside.delete_default_route(six=six)
-
-
-def _sockets(pid: int) -> tuple[Any, Any, int]:
-    """A netlink socket here, one in the container's namespace, and that namespace's descriptor."""
-    from boxwright.files import syscalls
-    from boxwright.network.netlink import Netlink
-
-    outside = Netlink()
-    namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        syscalls.libc("setns", namespace, _CLONE_NEWNET)
-        try:
-            return outside, Netlink(), namespace
-        finally:
-            syscalls.libc("setns", own, _CLONE_NEWNET)
-    finally:
-        os.close(own)
-
-
-def disconnect(services: Services, containers: Containers, container: Container, network: Network) -> None:
-    """Raises WrongState when it is not connected."""
+def disconnect(
+    services: Services,
+    containers: Containers,
+    container: Container,
+    network: Network,
+    *,
+    host: JoiningHost | None = None,
+) -> None:
+    """Raises WrongState when it is not connected, Unsupported."""
     networks: dict[str, Any] = dict(container.record["networks"])
     if network.name not in networks:
         raise WrongState(f"container {container.id} is not connected to network {network.name}")
@@ -169,7 +181,11 @@ def disconnect(services: Services, containers: Containers, container: Container,
     endpoint = state.networks.get(network.name)
     if state.running and endpoint is not None:
         _unplug(
-            services=services, containers=containers, container=container, network=network, endpoint=endpoint
+            containers=containers,
+            container=container,
+            network=network,
+            endpoint=endpoint,
+            host=host or JoiningHost(services),
         )
     del networks[network.name]
     containers.networks.release(container.id, network.name)
@@ -178,38 +194,30 @@ def disconnect(services: Services, containers: Containers, container: Container,
 
 
 def _unplug(
-    services: Services,
+    *,
     containers: Containers,
     container: Container,
     network: Network,
     endpoint: Mapping[str, Any],
+    host: JoiningHost,
 ) -> None:
-    from boxwright.container.remains import dns_directory
-    from boxwright.network.dns import unregister
-
-    outside, inside, namespace = _sockets(container.state.pid)
+    kept = {name: e for name, e in container.state.networks.items() if name != network.name}
     try:
-        index = inside.index(endpoint["interface"])
-        if index:
-            inside.delete(index)
-        _lead(inside, {name: e for name, e in container.state.networks.items() if name != network.name})
+        with host.network_of(container.state.pid) as live:
+            live.leave(endpoint["interface"])
+            live.lead(kept)
         if endpoint["names"]:
-            unregister(str(dns_directory(services)), container.id, [endpoint["id"]])
+            host.unregister(container.id, endpoint["id"])
     except OSError as error:
         raise Unsupported(
             f"cannot disconnect container {container.name} from network {network.name}: {error}"
         ) from error
-    finally:
-        outside.close()
-        inside.close()
-        os.close(namespace)
-    kept = {name: e for name, e in container.state.networks.items() if name != network.name}
     containers.order(container, frames.UPDATE, plain(RestartChange(networks=kept)))
     own = {endpoint[key] for key in ("address", "address6") if endpoint.get(key)}
     _hosts(container, lambda lines: [line for line in lines if line.partition("\t")[0] not in own])
 
 
-def _hosts(container: Container, change: Any) -> None:
+def _hosts(container: Container, change: Callable[[list[str]], list[str]]) -> None:
     """Rewrite the file in its place: the container sees this very file."""
     path = container.directory / "hosts"
     path.write_text("\n".join(change(path.read_text().splitlines())) + "\n")
