@@ -15,7 +15,7 @@ import stat
 import sys
 from array import array
 from collections.abc import Iterator
-from itertools import accumulate
+from itertools import accumulate, chain
 from struct import Struct
 
 from boxwright.layer.scan import TarInvalid
@@ -24,6 +24,7 @@ from boxwright.spec.hints import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Final
 
 
@@ -115,6 +116,7 @@ class _Plan:
         self.folders = array("I")  # directories, in the order of their blocks
         self.long_links: list[int] = []
         self.bodies: dict[int, bytes] = {}  # encoded attributes
+        self.packs: dict[int, Callable[..., bytes]] = {}  # so many entries of a directory
         self.position = META
         self.blocks = 0  # of directories and long links
         self.entries = 0
@@ -387,20 +389,20 @@ def _plain(plan: _Plan, first: int, end: int) -> bytes:
 def _folder(plan: _Plan, folder: int, out: _Output) -> None:
     nids, mode = plan.nids, plan.tree.mode
     children = plan.tree.dirs[folder]
-    names, inodes = list(children), list(children.values())
-    kinds = bytes([_FILE_TYPES[mode[inode] & 0o170000] for inode in inodes])
+    names, packs = list(children), plan.packs
+    places = array("Q", [nids[inode] for inode in children.values()])
+    kinds = bytes([_FILE_TYPES[mode[inode] & 0o170000] for inode in children.values()])
     start = used = 0
     for at, name in enumerate((*names, bytes(BLOCK))):
         need = 12 + len(name)
         if used + need > BLOCK:
             told = names[start:at]
-            heads = [
-                DIRENT.pack(nids[inode], offset, kind)
-                for inode, offset, kind in zip(
-                    inodes[start:at], accumulate(map(len, told), initial=12 * len(told)), kinds[start:at]
-                )
-            ]
-            out.write(b"".join((*heads, *told, bytes(BLOCK - used))))
+            count = at - start
+            if (pack := packs.get(count)) is None:
+                pack = packs[count] = Struct("<" + DIRENT.format[1:] * count).pack
+            offsets = accumulate(map(len, told), initial=12 * count)
+            head = pack(*chain.from_iterable(zip(places[start:at], offsets, kinds[start:at])))
+            out.write(b"".join((head, *told, bytes(BLOCK - used))))
             start, used = at, 0
         used += need
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import stat
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from boxwright.layer.scan import BLOCK, CHAR, DIR, FILE, HARDLINK, SYMLINK, Header, TarInvalid
@@ -89,19 +89,10 @@ class PlainFiles(NamedTuple):
     gid: int
     mtime: int
 
-    def places(self, at: int) -> list[int]:
-        """Where the contents begin, when the first header is at this offset."""
-        return [begin + BLOCK for begin in accumulate(map(stored, self.sizes[:-1]), initial=at)]
 
-    @property
-    def length(self) -> int:
-        """Bytes of all headers and contents."""
-        return sum(map(stored, self.sizes))
-
-
-def stored(size: int) -> int:
-    """Bytes that a plain file takes in a tar, its header too."""
-    return BLOCK + size + -size % BLOCK
+def spans(sizes: Iterable[int]) -> list[int]:
+    """Bytes that plain files of these sizes take in a tar, each with its header."""
+    return [BLOCK + (size + BLOCK - 1 & -BLOCK) for size in sizes]
 
 
 def is_whiteout(mode: int, where: int) -> bool:
@@ -179,9 +170,9 @@ class LayerTree:
         else:
             self._add_other(path=path, children=children, base=base, header=header)
 
-    def add_files(self, files: PlainFiles, at: int) -> None:
-        """Take in many plain files of one directory, whose first header stands at this offset of the tar. Raises
-        TarInvalid."""
+    def add_files(self, files: PlainFiles, at: int) -> int:
+        """Take in many plain files of one directory, whose first header stands at this offset of the tar; returns how
+        many bytes they have there. Raises TarInvalid."""
         directory = clean(files.directory)
         self._here = self._directory(directory)
         self._children = children = self.dirs[self._here]
@@ -189,9 +180,10 @@ class LayerTree:
         first, count = len(self.flags), len(files.names)
         if first + count > _MOST_ENTRIES:
             raise TarInvalid(f"the archive has more than {_MOST_ENTRIES} entries")
-        for name in files.names:
-            if name in children:
-                self._forget(children[name])
+        if not children.keys().isdisjoint(files.names):
+            for name in files.names:
+                if name in children:
+                    self._forget(children[name])
         children.update(zip(files.names, range(first, first + count)))
         seconds = files.mtime // 1_000_000_000
         self.mode.extend([stat.S_IFREG | mode for mode in files.modes])
@@ -200,10 +192,13 @@ class LayerTree:
         self.seconds.extend([seconds] * count)
         self.nanoseconds.extend([files.mtime - seconds * 1_000_000_000] * count)
         self.size.extend(files.sizes)
-        self.where.extend(files.places(at))
+        places = list(accumulate(spans(files.sizes), initial=at + BLOCK))
+        end = places.pop()
+        self.where.extend(places)
         self.flags += bytes(count)
         self._text += sum(map(len, files.names))
         self._count(b"")
+        return end - BLOCK - at
 
     # --- the kinds ---------------------------------------------------------------------------------
 

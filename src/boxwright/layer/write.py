@@ -255,11 +255,10 @@ class TarBuilder:
         skip(length)
         self.offset += length
 
-    def put_files(self, append: Callable[[PlainFiles], None], files: PlainFiles) -> None:
-        """Files that `append` takes to the sink, headers and all."""
+    def put_files(self, append: Callable[[PlainFiles], int], files: PlainFiles) -> None:
+        """Files that `append` takes to the sink, headers and all; it tells how many bytes they have."""
         self._flush()
-        append(files)
-        self.offset += files.length
+        self.offset += append(files)
         self.entries += len(files.names)
         self.content += sum(files.sizes)
 

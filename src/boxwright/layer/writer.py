@@ -92,20 +92,21 @@ class LayerWriter:
         """Take an entry whose bytes are appended."""
         self._tree.add(header)
 
-    def append_range(self, source: int, start: int, files: PlainFiles) -> None:
+    def append_range(self, source: int, start: int, files: PlainFiles) -> int:
         """Take files, headers and contents, that are a range of another tar: `source` is its descriptor, open until
-        `commit`."""
+        `commit`. Returns the range's length."""
         self._scanning = False
-        length, waiting = files.length, self._range
+        waiting = self._range
         if waiting is None or (source, start) != (waiting.source, waiting.end):
             self._flush()
             waiting = _TarRange(source, start=start, end=start, at=self._taken)
-        self._tree.add_files(files, self._taken)
+        length = self._tree.add_files(files, self._taken)
         self._taken += length
         self._range = longer = waiting.longer(length)
         if longer.end - longer.start >= _AT_ONCE:
             self._flush()
             self._range = _TarRange(source, start=longer.end, end=longer.end, at=self._taken)
+        return length
 
     def _goes_on(self, data: bytes | bytearray | memoryview) -> bool:
         """Whether the range that waits goes on with these bytes where it comes from, as it does with the header of the

@@ -40,9 +40,9 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
     plain = LayerWriter.append_range
 
-    def append_range(self: LayerWriter, source: int, start: int, files: Any) -> None:
+    def append_range(self: LayerWriter, source: int, start: int, files: Any) -> int:
         found.append(len(files.names))
-        plain(self, source, start, files)
+        return plain(self, source, start, files)
 
     monkeypatch.setattr(LayerWriter, "append_range", append_range)
     return found
@@ -165,9 +165,9 @@ def test_a_file_that_changes_once_its_directory_was_listed(
     listed = layers(cold, top, text)
     plain = LayerWriter.append_range
 
-    def append_range(self: LayerWriter, source: int, start: int, files: Any) -> None:
+    def append_range(self: LayerWriter, source: int, start: int, files: Any) -> int:
         (top / "many/07").write_text("too late")
-        plain(self, source, start, files)
+        return plain(self, source, start, files)
 
     monkeypatch.setattr(LayerWriter, "append_range", append_range)
     assert layers(warm, top, text) == listed

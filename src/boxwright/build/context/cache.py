@@ -12,11 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from boxwright.build.context import kept
-from boxwright.build.context.looks import KEY, NO_XATTRS, changes, changes_of, look_keys
+from boxwright.build.context.looks import KEY, NO_XATTRS, changes, changes_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from boxwright.build.context.looks import Look
     from boxwright.build.context.node import LocalNode
 
 _MAGIC = b"boxwright context 2\n"
@@ -77,17 +76,19 @@ class DigestCache:
         node._xattrs = marshal.loads(entry[_END:]) if len(entry) > _END else NO_XATTRS
         return True
 
-    def recall_plain(self, folder: str, files: Sequence[tuple[str, Look]]) -> bytes | None:
-        """The digests of the contents of these files of a directory, one after the other, if each is known and has no
-        extended attributes."""
-        known, digests = self._folder(folder), []
-        for (name, _), key in zip(files, look_keys([noted for _, noted in files])):
-            entry = known.get(name, b"")
-            if len(entry) != _END or not entry.startswith(key):
-                return None
-            digests.append(entry[KEY:])
-        self._used[folder].update([name for name, _ in files])
-        return b"".join(digests)
+    def recall_plain(self, folder: str, names: Sequence[str], count: int) -> bytes | None:
+        """Of the digests of the contents of these files the first `count` bytes, one after the other, if each is known
+        and has no extended attributes. For a directory whose listing is the one that the digests were learnt with: the
+        files are not compared again."""
+        known, end = self._folder(folder), KEY + count
+        try:
+            entries = [known[name] for name in names]
+        except KeyError:
+            return None
+        if {*map(len, entries)} != {_END}:
+            return None
+        self._used[folder].update(names)
+        return b"".join([entry[KEY:end] for entry in entries])
 
     def put(self, path: str, *, key: bytes, digest: bytes, xattrs: Mapping[str, bytes], read_at: int) -> None:
         """Remember what a file contained while its `stat_key` was `key`; `read_at` is when reading it began (ns).

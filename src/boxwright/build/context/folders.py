@@ -8,7 +8,7 @@ at each of its files and nothing else.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 
 from boxwright.build.context import kept
@@ -48,18 +48,20 @@ class FolderFiles(NamedTuple):
     joined: str  # names, a NUL between them
     modes: array[int]
     sizes: array[int]
-    digests: bytes  # of the contents, 32 bytes each
+    digests: bytes  # of the contents, the first TOLD digits of each
     breaks: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
         return self.joined.split("\0")
 
-    def told(self) -> Iterator[tuple[str, str]]:
-        """The path of each, and its mode and the beginning of its digest, as a step's record keeps them."""
+    def told(self) -> dict[str, str]:
+        """By the path of each its mode and the beginning of its digest, as a step's record keeps them."""
         prefix, digests = f"{self.path}/" if self.path else "", self.digests.hex()
-        for at, (name, mode) in enumerate(zip(self.names, self.modes)):
-            yield prefix + name, f"{mode:04o} {digests[64 * at : 64 * at + TOLD]}"
+        modes = {mode: f"{mode:04o} " for mode in set(self.modes)}
+        starts = range(0, len(digests), TOLD)
+        what = [modes[mode] + digests[at : at + TOLD] for mode, at in zip(self.modes, starts)]
+        return dict(zip([prefix + name for name in self.names], what))
 
     def runs(self) -> list[tuple[int, int]]:
         """Which of them nothing else comes between: from, to."""

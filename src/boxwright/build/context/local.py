@@ -22,7 +22,15 @@ from types import TracebackType
 
 from boxwright.build.context.cache import DigestCache, any_racy, was_racy
 from boxwright.build.context.filetree import TreeNode
-from boxwright.build.context.folders import Folder, FolderCache, FolderFiles, FolderSummary, fold, folder_of
+from boxwright.build.context.folders import (
+    TOLD,
+    Folder,
+    FolderCache,
+    FolderFiles,
+    FolderSummary,
+    fold,
+    folder_of,
+)
 from boxwright.build.context.looks import KEY, NO_XATTRS, look, stat_key
 from boxwright.build.context.node import CHUNK, TYPES, LocalNode, hash_file, read_xattrs, umask_of
 from boxwright.build.context.placed import Placed
@@ -40,6 +48,7 @@ if TYPE_CHECKING:
     from boxwright.build.context.looks import Look
 
 _DEEPEST = 64  # directories held open at once
+_TOLD = KEY + TOLD // 2  # where what is told of a digest ends, behind the key
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -313,19 +322,24 @@ class LocalContext:
             names = [name for name, _ in own]
             permissions = [node.mode for _, node in own]
             sizes = [node.size for _, node in own]
-            digests: bytes | None = b"".join([node.noted[KEY:] for _, node in own])
+            digests: bytes | None = b"".join([node.noted[KEY:_TOLD] for _, node in own])
         else:
-            listed = [
-                one for one in marshal.loads(self._listing(folder.path).packed) if not stat.S_ISDIR(one[1][0])
-            ]
+            listed = marshal.loads(self._listing(folder.path).packed)
+            kinds = {stat.S_IFMT(mode) for mode in {noted[0] for _, noted in listed}}
+            if stat.S_IFDIR in kinds:
+                listed = [one for one in listed if not stat.S_ISDIR(one[1][0])]
             if self.ignore is not None:
                 ignore, prefix, above = self.ignore, f"{folder.path}/" if folder.path else "", folder.carry
                 listed = [one for one in listed if not ignore.excludes(ignore.decide(prefix + one[0], above))]
-            if not all(stat.S_ISREG(noted[0]) for _, noted in listed):
+            if not kinds <= {stat.S_IFDIR, stat.S_IFREG} and not all(
+                stat.S_ISREG(noted[0]) for _, noted in listed
+            ):
                 return None
-            digests = self._cache.recall_plain(folder.path, listed)
             names = [name for name, _ in listed]
-            permissions = [modes.get(noted[0] & 0o7777, noted[0] & 0o7777) for _, noted in listed]
+            digests = self._cache.recall_plain(folder.path, names, count=TOLD // 2)
+            seen = {noted[0] & 0o7777 for _, noted in listed}
+            placed = {mode: modes.get(mode, mode) for mode in seen}
+            permissions = [placed[noted[0] & 0o7777] for _, noted in listed]
             sizes = [noted[4] for _, noted in listed]
         if digests is None or len(names) + others != known.files or sum(sizes) != known.size:
             return None

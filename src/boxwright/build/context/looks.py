@@ -37,15 +37,6 @@ def look_key(noted: Look) -> bytes:
     return _STAT.pack(inode, device, size, modified, changed, mode)
 
 
-def look_keys(noted: Iterable[Look]) -> list[bytes]:
-    """The same of many."""
-    pack = _STAT.pack
-    return [
-        pack(inode, device, size, modified, changed, mode)
-        for mode, inode, device, _, size, modified, changed in noted
-    ]
-
-
 def changes(key: bytes) -> tuple[int, int]:
     """When content and anything of the file changed last (ns), by its `stat_key`."""
     _, _, _, modified, changed, _ = _STAT.unpack(key)

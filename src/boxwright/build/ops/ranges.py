@@ -18,7 +18,7 @@ from boxwright.build.context.tree import CopySource, SourceSet
 from boxwright.build.ops.context import StepContext
 from boxwright.build.ops.target import LayerBuilder, Range
 from boxwright.layer.store import LayerMissing
-from boxwright.layer.tree import WHITEOUT, stored
+from boxwright.layer.tree import WHITEOUT, spans
 from boxwright.spec.digest import DiffID
 
 TYPE_CHECKING = False
@@ -70,7 +70,7 @@ class Ranges:
         """Plan the files as ranges, if all of them stand in layers that are here."""
         assert self._tree is not None
         names = folder.names
-        if not builder.is_new(into) or any(name.startswith(_WHITEOUT) for name in names):
+        if not builder.is_new(into) or f"\0{_WHITEOUT}" in f"\0{folder.joined}":
             return False
         found: list[tuple[str, Range]] = []
         for start, end in folder.runs():
@@ -105,7 +105,7 @@ class Ranges:
             mtime=self._attributes.mtime,
         )
         # Otherwise headers have extensions: of long names, say.
-        return taken if sum(map(stored, taken.sizes)) == placed[2] else None
+        return taken if sum(spans(taken.sizes)) == placed[2] else None
 
     def learn(self, builder: LayerBuilder, layer: DiffID) -> None:
         """Note where everything stands in the layer that was written."""
