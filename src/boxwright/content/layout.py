@@ -14,7 +14,6 @@ import json
 import os
 import re
 import stat
-from _thread import allocate_lock
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from boxwright.content.local import BlobMissing
 from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader
 from boxwright.errors import Invalid, NotFound
 from boxwright.files.disk import disk_errors, make_directories, whole_file, write_atomic
+from boxwright.files.locks import Lock
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
@@ -68,16 +68,16 @@ class Layout:
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self.path = path
-        self._lock = allocate_lock()
         if create:
             try:
                 make_directories(path / "blobs/sha256")
             except OSError as error:
                 raise LayoutInvalid(f"cannot make an OCI layout in {path}: {error.strerror}") from error
-            if not (path / "oci-layout").exists():
-                write_atomic(path / "oci-layout", _VERSION)
-            if not (path / "index.json").exists():
-                self._write([])
+            with Lock.on(path):
+                if not (path / "oci-layout").exists():
+                    write_atomic(path / "oci-layout", _VERSION)
+                if not (path / "index.json").exists():
+                    self._write([])
         elif not (path / "index.json").is_file():
             raise LayoutInvalid(f"{path} is no OCI layout: it has no index.json")
 
@@ -208,14 +208,14 @@ class Layout:
 
     def keep_only(self, wanted: Callable[[Descriptor], bool]) -> None:
         """Leave out of index.json what is not wanted."""
-        with self._lock:
+        with Lock.on(self.path):
             self._write([entry for entry in self.entries() if wanted(entry)])
 
     # --- parts ---------------------------------------------------------------------------------
 
     def _enter(self, fresh: Descriptor) -> None:
         name = fresh.annotations.get(NAME)
-        with self._lock:
+        with Lock.on(self.path):
             entries = self.entries()
             if name:
                 entries = [e for e in entries if e.annotations.get(NAME) != name]

@@ -10,6 +10,7 @@ Imported by the supervisor: C modules only.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from _thread import _local
@@ -61,6 +62,11 @@ UNPACK = Rank("mounts/unpack.lock", "unpacking a layer")
 NETWORK = Rank("network.lock", "bridges and their rules")
 JANITOR = Rank("network.lock.<bridge>", "the process that waits to take a bridge down; never waited for")
 NAMES = Rank("<runtime directory>/dns-<root>.lock", "the name server's entries")
+FOLDER = Rank(
+    "<directory>",
+    "reading, changing and writing a small file in a directory that is locked itself: an OCI layout's index.json, "
+    "Docker's config.json and contexts, manifest lists, builders",
+)
 INDEX = Rank("index.lock", "writing `index.json`")
 DATABASE = Rank("boxwright.db", "one writing transaction; SQLite's own lock")
 JOURNAL = Rank("events/lock", "turning the journal of events; never waited for")
@@ -91,6 +97,7 @@ ORDER = (
     NETWORK,
     JANITOR,
     NAMES,
+    FOLDER,
     INDEX,
     DATABASE,
     REGISTRY_CATALOG,
@@ -98,6 +105,9 @@ ORDER = (
 )
 for _number, _rank in enumerate(ORDER):
     _rank.number = _number
+
+
+_NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class _Thread(_local):
@@ -168,6 +178,20 @@ class Lock:
         """Lock a file, which is made when it is missing. Raises OSError, and BlockingIOError without `wait`."""
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         return cls(rank, fd, shared=shared, wait=wait, polled=polled)
+
+    @classmethod
+    def on(cls, directory: str | Path) -> Self:
+        """Lock a directory by itself, so that no file is left in one that is a user's. Where the file system locks none
+        (NFS), nothing is waited for. Raises OSError."""
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return cls(FOLDER, fd)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        lock = cls.__new__(cls)
+        lock.fd, lock._held = -1, Held(FOLDER)
+        return lock
 
     def is_at(self, path: str | Path) -> bool:
         """Whether the locked file still has this name: its last holder may have removed it between open and lock."""

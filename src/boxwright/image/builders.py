@@ -15,6 +15,7 @@ from pathlib import Path
 
 from boxwright.errors import Conflict, Invalid, NotFound, Unsupported
 from boxwright.files.disk import make_directories, write_atomic
+from boxwright.files.locks import Lock
 from boxwright.files.places import Places
 from boxwright.spec.values import dataclass
 
@@ -98,39 +99,42 @@ class Builders:
     def create(self, builder: NamedBuilder, *, append: bool = False) -> NamedBuilder:
         """Give the builder one more name. Raises Invalid, BuilderExists, DriverElsewhere."""
         checked(builder.name, builder.driver)
-        old = self._read(builder.name) if builder.name != DEFAULT else self.get(DEFAULT)
-        if old is not None and (not append or builder.name == DEFAULT):
-            raise BuilderExists(
-                f'existing instance for "{builder.name}" but no append mode',
-                hint="--append adds a node, another --name makes another builder",
-            )
-        nodes = builder.nodes or (f"{builder.name}{len(old.nodes) if old else 0}",)
-        made = {key: getattr(builder, key) for key in _KEYS}
-        made |= {
-            "driver": old.driver if old else builder.driver,
-            "nodes": list(dict.fromkeys([*(old.nodes if old else ()), *nodes])),
-            "created": time.time(),
-        }
-        self._write(f"{builder.name}.json", json.dumps(made).encode())
-        return self.get(builder.name)
+        with self._changing():
+            old = self._read(builder.name) if builder.name != DEFAULT else self.get(DEFAULT)
+            if old is not None and (not append or builder.name == DEFAULT):
+                raise BuilderExists(
+                    f'existing instance for "{builder.name}" but no append mode',
+                    hint="--append adds a node, another --name makes another builder",
+                )
+            nodes = builder.nodes or (f"{builder.name}{len(old.nodes) if old else 0}",)
+            made = {key: getattr(builder, key) for key in _KEYS}
+            made |= {
+                "driver": old.driver if old else builder.driver,
+                "nodes": list(dict.fromkeys([*(old.nodes if old else ()), *nodes])),
+                "created": time.time(),
+            }
+            self._write(f"{builder.name}.json", json.dumps(made).encode())
+            return self.get(builder.name)
 
     def leave(self, name: str, node: str) -> None:
         """Take a node out of a builder, whose last one stays. Raises NoSuchBuilder, Conflict."""
-        builder = self.get(name)
-        rest = [one for one in builder.nodes if one != node]
-        if len(rest) == len(builder.nodes):
-            raise NoSuchBuilder(f'builder "{name}" has no node "{node}"')
-        if not rest:
-            raise Conflict(f'"{node}" is the last node of "{name}"', hint=f"boxwright buildx rm {name}")
-        made = {key: getattr(builder, key) for key in _KEYS} | {"nodes": rest}
-        self._write(f"{builder.name}.json", json.dumps(made).encode())
+        with self._changing():
+            builder = self.get(name)
+            rest = [one for one in builder.nodes if one != node]
+            if len(rest) == len(builder.nodes):
+                raise NoSuchBuilder(f'builder "{name}" has no node "{node}"')
+            if not rest:
+                raise Conflict(f'"{node}" is the last node of "{name}"', hint=f"boxwright buildx rm {name}")
+            made = {key: getattr(builder, key) for key in _KEYS} | {"nodes": rest}
+            self._write(f"{builder.name}.json", json.dumps(made).encode())
 
     def remove(self, name: str) -> None:
         """Forget a name. Raises NoSuchBuilder, Conflict for the default one."""
         if name == DEFAULT:
             raise Conflict(f"failed to remove {name}: context builder cannot be removed")
-        self.get(name)
-        (self._folder / f"{name}.json").unlink(missing_ok=True)
+        with self._changing():
+            self.get(name)
+            (self._folder / f"{name}.json").unlink(missing_ok=True)
 
     def _read(self, name: str) -> NamedBuilder | None:
         if not _NAME.fullmatch(name):
@@ -156,6 +160,11 @@ class Builders:
             flags=words("flags"),
             options=words("options"),
         )
+
+    def _changing(self) -> Lock:
+        """What is read until this ends is still true when it is written."""
+        make_directories(self._folder)
+        return Lock.on(self._folder)
 
     def _write(self, name: str, data: bytes) -> None:
         make_directories(self._folder)

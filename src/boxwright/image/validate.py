@@ -224,17 +224,18 @@ class Checker:
 
     def _rows(self, repair: bool) -> Iterator[Problem]:
         for row in self._images.rows():
-            with self._images.store.committing():
+            # While it is repaired nothing is published: a pull that brings the content meanwhile would lose its name.
+            with self._images.store.sweeping() if repair else self._images.store.committing():
                 gone = not self._images.rows("target = ?", (row.target,))
                 problem = None if gone else self._row(row.target, row.media_type, row.size)
-            if problem is None:
-                continue
-            # An image that was pulled can be pulled again; a row whose content is gone is worth nothing either way.
-            worthless = repair and (problem.gone or any("@" in name for name in row.names))
-            if worthless:
-                with self._db.write() as sql:
-                    sql.execute("DELETE FROM names WHERE target = ?", (row.target,))
-                    sql.execute("DELETE FROM images WHERE target = ?", (row.target,))
+                if problem is None:
+                    continue
+                # An image that was pulled can be pulled again; a row whose content is gone is worth nothing either way.
+                worthless = repair and (problem.gone or any("@" in name for name in row.names))
+                if worthless:
+                    with self._db.write() as sql:
+                        sql.execute("DELETE FROM names WHERE target = ?", (row.target,))
+                        sql.execute("DELETE FROM images WHERE target = ?", (row.target,))
             yield replace(problem, state="dropped" if worthless else "kept" if repair else "")
         with self._images.store.committing():
             steps = self._steps.stacks()

@@ -15,7 +15,8 @@ from boxwright.content.tree import everything, load_tree
 from boxwright.content.verify import read_verified
 from boxwright.content.watched import Progress
 from boxwright.errors import Conflict, Invalid, NotFound
-from boxwright.files.disk import write_atomic
+from boxwright.files.disk import make_directories, write_atomic
+from boxwright.files.locks import Lock
 from boxwright.files.places import Places
 from boxwright.registry.client.client import RegistryClient
 from boxwright.registry.client.remote import Remote
@@ -59,22 +60,31 @@ class ManifestLists:
     def create(self, name: str, images: Sequence[str], *, amend: bool = False) -> Reference:
         """Start a list of images that are in registries. Raises ListExists, Invalid and what the registries raise."""
         reference = Reference.parse(name).with_default_tag()
-        entries: list[ListEntry] = []
-        if self._path(reference).exists():
+        if not amend:
+            self._check_new(reference)
+        found = [
+            entry
+            for image in images
+            for entry in find_entries(self._client, Reference.parse(image).with_default_tag())
+        ]
+        with self._changing():
             if not amend:
-                raise ListExists(
-                    f"the manifest list {reference.familiar} exists already",
-                    hint="add --amend to add to it, or remove it: boxwright manifest rm",
-                )
-            entries = self._read(reference)
-        for image in images:
-            for fresh in find_entries(self._client, Reference.parse(image).with_default_tag()):
+                self._check_new(reference)
+            entries = self._read(reference) if self._path(reference).exists() else []
+            for fresh in found:
                 position = next(
                     (n for n, e in enumerate(entries) if e.desc.digest == fresh.desc.digest), len(entries)
                 )
                 entries[position : position + 1] = [fresh]
-        self._write(reference, entries)
+            self._write(reference, entries)
         return reference
+
+    def _check_new(self, reference: Reference) -> None:
+        if self._path(reference).exists():
+            raise ListExists(
+                f"the manifest list {reference.familiar} exists already",
+                hint="add --amend to add to it, or remove it: boxwright manifest rm",
+            )
 
     def annotate(self, name: str, image: str, **changes: Any) -> None:
         """Change the platform of one entry: os, architecture, variant, os_version, os_features.
@@ -83,24 +93,25 @@ class ManifestLists:
         """
         reference = Reference.parse(name).with_default_tag()
         wanted = Reference.parse(image).with_default_tag()
-        entries = self._read(reference)
-        chosen = [
-            e
-            for e in entries
-            if e.reference == wanted or (wanted.digest and str(e.desc.digest) == wanted.digest)
-        ]
-        if not chosen:
-            raise NotFound(f"manifest for image {image} does not exist in {reference.familiar}")
-        given = {k.replace("os_", "os."): v for k, v in changes.items() if v}
-        for entry in chosen:
-            platform = Platform.from_json(
-                {"os": "linux", **(entry.desc.platform.to_json() if entry.desc.platform else {}), **given}
-            )
-            if not platform.architecture:
-                raise Invalid(f"{image} says no architecture", hint="give one: --arch")
-            position = entries.index(entry)
-            entries[position] = replace(entry, desc=replace(entry.desc, platform=platform))
-        self._write(reference, entries)
+        with self._changing():
+            entries = self._read(reference)
+            chosen = [
+                e
+                for e in entries
+                if e.reference == wanted or (wanted.digest and str(e.desc.digest) == wanted.digest)
+            ]
+            if not chosen:
+                raise NotFound(f"manifest for image {image} does not exist in {reference.familiar}")
+            given = {k.replace("os_", "os."): v for k, v in changes.items() if v}
+            for entry in chosen:
+                platform = Platform.from_json(
+                    {"os": "linux", **(entry.desc.platform.to_json() if entry.desc.platform else {}), **given}
+                )
+                if not platform.architecture:
+                    raise Invalid(f"{image} says no architecture", hint="give one: --arch")
+                position = entries.index(entry)
+                entries[position] = replace(entry, desc=replace(entry.desc, platform=platform))
+            self._write(reference, entries)
 
     def index(self, name: str) -> Index:
         """The list as it would be pushed. Raises NoSuchList."""
@@ -127,7 +138,8 @@ class ManifestLists:
         """Forget a list. Raises NoSuchList."""
         reference = Reference.parse(name).with_default_tag()
         try:
-            self._path(reference).unlink()
+            with self._changing():
+                self._path(reference).unlink()
         except FileNotFoundError as error:
             raise NoSuchList(f"no such manifest: {reference.familiar}") from error
 
@@ -165,8 +177,12 @@ class ManifestLists:
                 f"{self._path(reference)} is damaged", hint="remove it and create the list again"
             ) from error
 
+    def _changing(self) -> Lock:
+        """What is read until this ends is still true when it is written."""
+        make_directories(self._folder)
+        return Lock.on(self._folder)
+
     def _write(self, reference: Reference, entries: Sequence[ListEntry]) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
         body = [{"reference": str(e.reference), "descriptor": e.desc.to_json()} for e in entries]
         write_atomic(self._path(reference), json.dumps(body, indent=1).encode())
 

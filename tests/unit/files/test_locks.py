@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import re
@@ -32,6 +33,38 @@ def test_one_has_it_and_those_who_share_have_it_together(tmp_path: Path) -> None
         assert not lock.is_at(path)
     assert lock.fd == -1
     lock.close()
+
+
+def test_a_directory_is_locked_by_itself(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def other() -> None:
+        with Lock.on(tmp_path):
+            order.append("other")
+
+    with Lock.on(tmp_path):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(0.1)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "other"] and not list(tmp_path.iterdir())
+
+
+def test_where_directories_cannot_be_locked_nothing_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int, how: int) -> None:
+        raise OSError(errno.EBADF, "as NFS says of what is not open for writing")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    before = len(os.listdir("/proc/self/fd"))
+    with Lock.on(tmp_path), pytest.raises(AssertionError):  # the order holds all the same
+        Held(locks.STORE)
+    assert len(os.listdir("/proc/self/fd")) == before
+    Held(locks.STORE).release()
+    with pytest.raises(NotADirectoryError):
+        Lock.on(__file__)
 
 
 @pytest.mark.parametrize("first", range(len(locks.ORDER)))

@@ -50,7 +50,7 @@ def context_create(ctx: Context, args: Namespace) -> int:
             )
         docker, tls = endpoint(ctx, pairs(args.docker, "boxwright context create"))
         body = {"Metadata": about, "Endpoints": {"docker": docker}}
-    files.save(ctx=ctx, name=args.name, context=files.SavedContext(body=body), tls=tls)
+    _save_new(ctx=ctx, name=args.name, context=files.SavedContext(body=body), tls=tls)
     ctx.out(args.name)
     ctx.err(f'Successfully created context "{args.name}"')
     return 0
@@ -64,16 +64,17 @@ def context_update_args(p: Parser) -> None:
 def context_update(ctx: Context, args: Namespace) -> int:
     """Another description, another endpoint with the keys that belong to it; what is not given stays."""
     files.check_name(args.name)
-    found = files.saved(ctx, args.name)
-    body, tls = dict(found.body), files.materials(ctx, args.name)
-    if args.description is not None:
-        body["Metadata"] = {**found.metadata, "Description": args.description}
-    if args.docker:
-        docker, of_docker = endpoint(ctx, pairs(args.docker, "boxwright context update"))
-        endpoints = body.get("Endpoints")
-        body["Endpoints"] = {**(endpoints if isinstance(endpoints, dict) else {}), "docker": docker}
-        tls = {**{name: keys for name, keys in tls.items() if name != "docker"}, **of_docker}
-    files.save(ctx=ctx, name=args.name, context=files.SavedContext(body=body), tls=tls)
+    with files.changing(ctx):
+        found = files.saved(ctx, args.name)
+        body, tls = dict(found.body), files.materials(ctx, args.name)
+        if args.description is not None:
+            body["Metadata"] = {**found.metadata, "Description": args.description}
+        if args.docker:
+            docker, of_docker = endpoint(ctx, pairs(args.docker, "boxwright context update"))
+            endpoints = body.get("Endpoints")
+            body["Endpoints"] = {**(endpoints if isinstance(endpoints, dict) else {}), "docker": docker}
+            tls = {**{name: keys for name, keys in tls.items() if name != "docker"}, **of_docker}
+        files.save(ctx=ctx, name=args.name, context=files.SavedContext(body=body), tls=tls)
     ctx.out(args.name)
     ctx.err(f'Successfully updated context "{args.name}"')
     return 0
@@ -155,7 +156,7 @@ def context_import(ctx: Context, args: Namespace) -> int:
             raise files.ContextFileInvalid(
                 f"open {args.file}: {(error.strerror or str(error)).lower()}"
             ) from error
-    files.save(ctx=ctx, name=args.name, context=found, tls=tls)
+    _save_new(ctx=ctx, name=args.name, context=found, tls=tls)
     ctx.out(args.name)
     ctx.err(f'Successfully imported context "{args.name}"')
     return 0
@@ -164,3 +165,9 @@ def context_import(ctx: Context, args: Namespace) -> int:
 def _new_name(ctx: Context, name: str) -> None:
     if files.exists(ctx, files.check_name(name)):
         raise files.ContextExists(f'context "{name}" already exists')
+
+
+def _save_new(ctx: Context, name: str, context: files.SavedContext, tls: files.Materials) -> None:
+    with files.changing(ctx):
+        _new_name(ctx, name)
+        files.save(ctx=ctx, name=name, context=context, tls=tls)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from boxwright.cli.context import Context
+    from boxwright.files.locks import Lock
 
     # The content of each certificate and key, by endpoint and file name.
     Materials = Mapping[str, Mapping[str, bytes]]
@@ -88,17 +89,31 @@ def named_in_config(ctx: Context) -> str:
 def make_current(ctx: Context, name: str) -> None:
     """Write it to config.json. Raises ContextFileInvalid."""
     from boxwright.files import whole
-    from boxwright.files.disk import make_directories
 
-    path, body = ctx.settings.docker_config / "config.json", _config(ctx)
-    body.pop("currentContext", None)
-    if name != DEFAULT:
-        body["currentContext"] = name
+    path = ctx.settings.docker_config / "config.json"
+    with changing(ctx):
+        body = _config(ctx)
+        body.pop("currentContext", None)
+        if name != DEFAULT:
+            body["currentContext"] = name
+        try:
+            whole.replace_in_place_of(path, json.dumps(body, indent="\t", ensure_ascii=False).encode())
+        except OSError as error:
+            raise ContextFileInvalid(f"cannot write {path}: {error.strerror}") from error
+
+
+def changing(ctx: Context) -> Lock:
+    """Docker's configuration directory, locked: what is read until this ends is still true when it is written. Raises
+    ContextFileInvalid."""
+    from boxwright.files.disk import make_directories
+    from boxwright.files.locks import Lock
+
+    path = ctx.settings.docker_config
     try:
-        make_directories(path.parent, mode=0o700)
-        whole.replace_in_place_of(path, json.dumps(body, indent="\t", ensure_ascii=False).encode())
+        make_directories(path, mode=0o700)
+        return Lock.on(path)
     except OSError as error:
-        raise ContextFileInvalid(f"cannot write {path}: {error.strerror}") from error
+        raise ContextFileInvalid(f"cannot write in {path}: {error.strerror}") from error
 
 
 def all_names(ctx: Context) -> list[str]:

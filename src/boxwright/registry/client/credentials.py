@@ -17,6 +17,7 @@ from pathlib import Path
 from boxwright.errors import Invalid, Unavailable
 from boxwright.files import whole
 from boxwright.files.disk import make_directories
+from boxwright.files.locks import Lock
 from boxwright.registry.client.auth import Credential
 from boxwright.registry.client.config import ClientConfig
 from boxwright.registry.client.endpoint import HUB
@@ -103,8 +104,7 @@ class CredentialStore:
 
     def put(self, host: str, credential: Credential) -> Stored:
         """Keep a credential. Raises CredentialsInvalid, HelperFailed."""
-        body = self._read()
-        helper = _helper(body, host)
+        helper = _helper(self._read(), host)
         if helper:
             secret = credential.identity_token or credential.password
             name = "<token>" if credential.identity_token else credential.username
@@ -123,36 +123,46 @@ class CredentialStore:
                     "auth": binascii.b2a_base64(f"{credential.username}:".encode(), newline=False).decode(),
                     "identitytoken": credential.identity_token,
                 }
-        auths = body.setdefault("auths", {})
-        for old in [k for k in auths if host_of(k) == host_of(host) and k != key_for(host)]:
-            del auths[old]
-        auths[key_for(host)] = entry
-        self._write(body)
+        with self._changing():
+            body = self._read()
+            auths = body.setdefault("auths", {})
+            for old in [k for k in auths if host_of(k) == host_of(host) and k != key_for(host)]:
+                del auths[old]
+            auths[key_for(host)] = entry
+            self._write(body)
         return Stored(
             f"the helper docker-credential-{helper}" if helper else str(self.path), plain=not helper
         )
 
     def remove(self, host: str) -> bool:
         """Forget a credential; whether there was one. Raises CredentialsInvalid, HelperFailed."""
-        body = self._read()
-        helper = _helper(body, host)
+        helper = _helper(self._read(), host)
         found = bool(helper) and _ask_helper(helper, key_for(host)) is not None
         if found:
             _run_helper(helper, "erase", key_for(host))
-        auths: dict[str, Any] = body.get("auths") or {}
-        old = [k for k in auths if host_of(k) == host_of(host)]
-        for key in old:
-            del auths[key]
-        if old:
-            self._write(body)
+        with self._changing():
+            body = self._read()
+            auths: dict[str, Any] = body.get("auths") or {}
+            old = [k for k in auths if host_of(k) == host_of(host)]
+            for key in old:
+                del auths[key]
+            if old:
+                self._write(body)
         return found or bool(old)
 
     def _read(self) -> dict[str, Any]:
         return _load(self.path)
 
-    def _write(self, body: Mapping[str, Any]) -> None:
+    def _changing(self) -> Lock:
+        """What is read until this ends is still true when it is written."""
         try:
             make_directories(self.path.parent, mode=0o700)
+            return Lock.on(self.path.parent)
+        except OSError as error:
+            raise CredentialsInvalid(f"cannot write {self.path}: {error.strerror}") from error
+
+    def _write(self, body: Mapping[str, Any]) -> None:
+        try:
             text = json.dumps(body, indent="\t", ensure_ascii=False)
             whole.replace_in_place_of(self.path, text.encode())
         except OSError as error:
