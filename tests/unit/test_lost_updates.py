@@ -15,6 +15,7 @@ from boxwright.cli.main import main
 from boxwright.content.layout import Layout
 from boxwright.image.builders import Builders, NamedBuilder
 from boxwright.registry.client.credentials import Credential, CredentialStore
+from boxwright.registry.server.auth.users import Users
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.transfer.manifest_lists import ManifestLists
@@ -24,14 +25,14 @@ PROCESSES, CHANGES = 4, 12
 WORDS = [f"p{process}-c{change}" for process in range(PROCESSES) for change in range(CHANGES)]
 
 
-def at_once(change: Callable[[str], object]) -> None:
+def at_once(change: Callable[[str], object], changes: int = CHANGES) -> None:
     """Every process makes its changes, beginning when all are there."""
     fork = multiprocessing.get_context("fork")
     begin = fork.Barrier(PROCESSES)
 
     def run(process: int) -> None:
         begin.wait(30)
-        for number in range(CHANGES):
+        for number in range(changes):
             change(f"p{process}-c{number}")
 
     processes = [fork.Process(target=run, args=(number,)) for number in range(PROCESSES)]
@@ -88,6 +89,14 @@ def test_accounts_and_the_current_context(tmp_path: Path, monkeypatch: pytest.Mo
     assert set(body["auths"]) == {f"{word}.example" for word in WORDS} and body["currentContext"] == "far"
     at_once(lambda word: kept.remove(f"{word}.example"))
     assert not json.loads((tmp_path / "config.json").read_text())["auths"]
+
+
+def test_users_of_a_registry(tmp_path: Path) -> None:
+    file = tmp_path / "htpasswd"
+    at_once(lambda name: Users(file).put(name, "secret", new=True), changes=2)
+    assert Users(file).names() == [word for word in WORDS if word.endswith(("c0", "c1"))]
+    at_once(lambda name: Users(file).remove(name), changes=2)
+    assert not Users(file).names()
 
 
 def test_images_of_a_manifest_list(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ NAMES = Rank("<runtime directory>/dns-<root>.lock", "the name server's entries")
 FOLDER = Rank(
     "<directory>",
     "reading, changing and writing a small file in a directory that is locked itself: an OCI layout's index.json, "
-    "Docker's config.json and contexts, manifest lists, builders",
+    "Docker's config.json and contexts, manifest lists, builders, a registry's users",
 )
 INDEX = Rank("index.lock", "writing `index.json`")
 DATABASE = Rank("boxwright.db", "one writing transaction; SQLite's own lock")

@@ -15,6 +15,7 @@ from typing import Any
 from boxwright.errors import REGISTRY_EXTRA, Invalid, NotFound, Unsupported
 from boxwright.files import whole
 from boxwright.files.disk import make_directories
+from boxwright.files.locks import Lock
 
 _NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*\Z")
 _COST = 10
@@ -128,7 +129,7 @@ class Users:
     # --- changing ------------------------------------------------------------------------------
 
     def put(self, name: str, password: str, *, new: bool) -> None:
-        """Add a user, or change a password. Raises UserInvalid, UserUnknown."""
+        """Add a user, or change a password. Raises UserInvalid, AccountUnknown."""
         bcrypt = extra("bcrypt")
         if not _NAME.match(name) or len(name) > 64:
             raise UserInvalid(
@@ -137,22 +138,30 @@ class Users:
             )
         if not password or "\n" in password or len(password.encode()) > 72:
             raise UserInvalid("a password has 1 to 72 bytes in one line")
-        self._looked = 0.0
-        there = self.exists(name)
-        if new and there:
-            raise UserInvalid(f"the user {name} exists", hint=f"boxwright registry user passwd {name}")
-        if not new and not there:
-            raise AccountUnknown(f"there is no user {name} in {self.path}")
-        self._write({**self._load(), name: bcrypt.hashpw(password.encode(), bcrypt.gensalt(_COST))})
+        hash_ = bcrypt.hashpw(password.encode(), bcrypt.gensalt(_COST))
+        with self._changing():
+            there = self.exists(name)
+            if new and there:
+                raise UserInvalid(f"the user {name} exists", hint=f"boxwright registry user passwd {name}")
+            if not new and not there:
+                raise AccountUnknown(f"there is no user {name} in {self.path}")
+            self._write({**self._load(), name: hash_})
 
     def remove(self, name: str) -> None:
-        """Raises UserUnknown."""
-        if not self.exists(name):
-            raise AccountUnknown(f"there is no user {name} in {self.path}")
-        self._write({n: h for n, h in self._load().items() if n != name})
+        """Raises AccountUnknown."""
+        with self._changing():
+            if not self.exists(name):
+                raise AccountUnknown(f"there is no user {name} in {self.path}")
+            self._write({n: h for n, h in self._load().items() if n != name})
+
+    def _changing(self) -> Lock:
+        """What is read until this ends is still true when it is written."""
+        make_directories(self.path.parent)
+        lock = Lock.on(self.path.parent)
+        self._looked = 0.0
+        return lock
 
     def _write(self, hashes: dict[str, bytes]) -> None:
-        make_directories(self.path.parent)
         lines = (name.encode() + b":" + hash_ + b"\n" for name, hash_ in sorted(hashes.items()))
         whole.replace_in_place_of(self.path, b"".join(lines))
         self._looked = 0.0
