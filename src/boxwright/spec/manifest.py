@@ -150,27 +150,7 @@ def parse(raw: bytes, media_type: str = "") -> Manifest | Index:
         raise ManifestInvalid(f"the manifest is not JSON: {error}") from error
     if not isinstance(body, dict):
         raise ManifestInvalid("the manifest is not a JSON object")
-    said = media_type.partition(";")[0].strip()
-    own = body.get("mediaType")
-    if own is not None and not isinstance(own, str):
-        raise ManifestInvalid("the manifest's mediaType is no text")
-    if body.get("schemaVersion") == 1 or said in (mt.DOCKER_SCHEMA1, mt.DOCKER_SCHEMA1_SIGNED):
-        raise SchemaUnsupported(
-            "the image uses Docker schema 1, which is no longer supported",
-            hint="build or push it again with any tool made after 2017",
-        )
-    if body.get("schemaVersion") != 2:
-        raise ManifestInvalid("the manifest has no schemaVersion 2")
-    if own and said and own != said and said in mt.INDEXES | mt.MANIFESTS:
-        raise ManifestInvalid(f"the manifest calls itself {own} and was served as {said}")
-    kind = own or (said if said in mt.INDEXES | mt.MANIFESTS else "")
-    is_index = kind in mt.INDEXES or (not kind and "manifests" in body)
-    if is_index and ("layers" in body or "config" in body):
-        raise ManifestInvalid("the manifest claims to be an index and an image at once")
-    if not is_index and kind in mt.MANIFESTS and "manifests" in body:
-        raise ManifestInvalid("the manifest claims to be an image and an index at once")
-    if kind and kind not in mt.INDEXES | mt.MANIFESTS:
-        raise ManifestInvalid(f"unknown manifest type {kind!r}")
+    kind, is_index = _kind_of(body, media_type.partition(";")[0].strip())
     try:
         subject = Descriptor.from_json(body["subject"]) if body.get("subject") else None
         annotations = {} if body.get("annotations") is None else body["annotations"]
@@ -206,3 +186,29 @@ def parse(raw: bytes, media_type: str = "") -> Manifest | Index:
         raise
     except Invalid as error:
         raise ManifestInvalid(f"the manifest is invalid: {error}") from error
+
+
+def _kind_of(body: dict[str, Any], said: str) -> tuple[str, bool]:
+    """Its media type, '' when neither the document nor the transport says one, and whether it is an index. Raises
+    ManifestInvalid, SchemaUnsupported."""
+    own = body.get("mediaType")
+    if own is not None and not isinstance(own, str):
+        raise ManifestInvalid("the manifest's mediaType is no text")
+    if body.get("schemaVersion") == 1 or said in (mt.DOCKER_SCHEMA1, mt.DOCKER_SCHEMA1_SIGNED):
+        raise SchemaUnsupported(
+            "the image uses Docker schema 1, which is no longer supported",
+            hint="build or push it again with any tool made after 2017",
+        )
+    if body.get("schemaVersion") != 2:
+        raise ManifestInvalid("the manifest has no schemaVersion 2")
+    if own and said and own != said and said in mt.INDEXES | mt.MANIFESTS:
+        raise ManifestInvalid(f"the manifest calls itself {own} and was served as {said}")
+    kind = own or (said if said in mt.INDEXES | mt.MANIFESTS else "")
+    is_index = kind in mt.INDEXES or (not kind and "manifests" in body)
+    if is_index and ("layers" in body or "config" in body):
+        raise ManifestInvalid("the manifest claims to be an index and an image at once")
+    if not is_index and kind in mt.MANIFESTS and "manifests" in body:
+        raise ManifestInvalid("the manifest claims to be an image and an index at once")
+    if kind and kind not in mt.INDEXES | mt.MANIFESTS:
+        raise ManifestInvalid(f"unknown manifest type {kind!r}")
+    return kind, is_index
