@@ -70,8 +70,11 @@ class ArchiveSink:
     def tag(self, name: str, desc: Descriptor) -> None:
         """See content.store.Tagger; `name` is normalised, '' registers the image without a name. Annotations and
         platform of the descriptor are listed, too."""
+        for _, names in self._named.values():
+            if name in names:
+                names.remove(name)
         _, names = self._named.setdefault(desc.digest, (desc, []))
-        if name and name not in names:
+        if name:
             names.append(name)
 
     def close(self) -> None:
