@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from boxwright.build.bases import BaseNotFound, PushedImage
 from boxwright.build.named import LAYOUT
 from boxwright.build.planning import Base
+from boxwright.content.verify import read_verified
 from boxwright.errors import NotFound
 from boxwright.spec.config import ImageConfig
 from boxwright.spec.descriptor import Descriptor
@@ -53,7 +54,9 @@ class EngineRegistries:
                 or f"`boxwright search {reference.familiar_name}` may find it under another name",
             ) from error
         manifest = _manifest(source=remote, desc=target, platform=platform, name=str(reference))
-        config = ImageConfig.parse(_read(remote, manifest.config)).on_host()
+        config = ImageConfig.parse(
+            read_verified(remote.open(manifest.config), manifest.config, limit=MAX_SIZE)
+        ).on_host()
         pinned = f"{reference.name}:{reference.tag}@{target.digest}" if reference.tag else str(reference)
         return Base(
             name=str(reference),
@@ -137,10 +140,17 @@ def _peek_layout(name: str, platform: Platform) -> Base:
     return Base(
         name=name.rpartition("@")[0],
         digest=str(target.digest),
-        config=ImageConfig.parse(_read(layout, manifest.config)).on_host(),
+        config=ImageConfig.parse(
+            read_verified(layout.open(manifest.config), manifest.config, limit=MAX_SIZE)
+        ).on_host(),
         image_id=str(manifest.config.digest),
         pinned=name,
     )
+
+
+def _config(source: Fetcher, manifest: Manifest) -> ImageConfig:
+    raw = read_verified(source.open(manifest.config), manifest.config, limit=MAX_SIZE)
+    return ImageConfig.parse(raw).on_host()
 
 
 def _manifest(source: Fetcher, desc: Descriptor, platform: Platform, name: str) -> Manifest:
@@ -148,7 +158,7 @@ def _manifest(source: Fetcher, desc: Descriptor, platform: Platform, name: str) 
 
     select = for_platform(platform, source)
     for _ in range(4):  # an index in an index in an index is a joke
-        content = parse(_read(source, desc), desc.media_type)
+        content = parse(read_verified(source.open(desc), desc, limit=MAX_SIZE), desc.media_type)
         if isinstance(content, Manifest):
             return content
         try:
@@ -162,16 +172,6 @@ def _manifest(source: Fetcher, desc: Descriptor, platform: Platform, name: str) 
             break
         desc = chosen[0]
     raise BaseNotFound(f"{name}: its index leads to no image")
-
-
-def _read(source: Fetcher, desc: Descriptor) -> bytes:
-    with source.open(desc) as stream:
-        parts: list[bytes] = []
-        left = MAX_SIZE
-        while left > 0 and (chunk := stream.read(min(left, 1 << 16))):
-            parts.append(chunk)
-            left -= len(chunk)
-    return b"".join(parts)
 
 
 class _Progress:

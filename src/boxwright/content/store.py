@@ -38,14 +38,16 @@ class Resolver(Protocol):
 
 
 class Pusher(Protocol):
-    """Takes bytes. `push` returning means "the content is stored", not "I stored it"."""
+    """Takes bytes. `push` returning means "the content is stored", not "I stored it". Several threads may push
+    different content at once, except into an archive."""
 
     def exists(self, desc: Descriptor) -> bool:
         """A hint, never a promise."""
         ...
 
     def push(self, desc: Descriptor, body: BinaryIO) -> None:
-        """Store the bytes; idempotent. Raises Corrupt when they are not what `desc` says."""
+        """Store the bytes; idempotent. `body` is verified, as `Fetcher.open` gives it: it raises Corrupt itself where
+        its bytes are not what `desc` says, and then nothing is stored. Places on this host compare all the same."""
         ...
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from boxwright.content.layout import attaches
 from boxwright.content.local import BlobMissing
 from boxwright.content.store import BESIDE
-from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader
+from boxwright.content.verify import CHUNK, ContentMismatch, VerifiedReader, read_verified
 from boxwright.errors import BoxwrightError, Invalid
 from boxwright.image.compose import compose, layer_descriptor
 from boxwright.image.members import ArchiveInvalid, Members, read_small
@@ -27,7 +27,7 @@ from boxwright.spec.config import ImageConfig
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.hints import Protocol, cast, runtime_checkable
-from boxwright.spec.manifest import Index, Manifest, parse
+from boxwright.spec.manifest import MAX_SIZE, Index, Manifest, parse
 from boxwright.spec.reference import Reference
 from boxwright.spec.values import dataclass, field
 
@@ -212,8 +212,7 @@ class ArchiveSource:
 
     def _described(self, desc: Descriptor, names: list[str]) -> ArchivedImage:
         try:
-            with self.open(desc) as file:
-                manifest = parse(file.read(), desc.media_type)
+            manifest = parse(read_verified(self.open(desc), desc, limit=MAX_SIZE), desc.media_type)
         except BlobMissing:
             return ArchivedImage(desc, tuple(names))
         subject = str(manifest.subject.digest) if manifest.subject is not None else ""

@@ -27,6 +27,7 @@ from boxwright.spec import mediatypes as mt
 from boxwright.spec.config import HistoryEntry, ImageConfigInvalid
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
+from boxwright.spec.manifest import MAX_SIZE
 from support.image import config, digest, engine, imported, oci_files, rootfs, saved, sound, write_files
 
 
@@ -237,3 +238,12 @@ def test_what_the_collector_condemned_does_not_count_as_here(
         monkeypatch.undo()
         Collector(images.layers, tuple).sweep()
         assert LocalTarget(images, lease).exists(desc)
+
+
+def test_a_large_manifest_in_an_archive_is_not_read(tmp_path: Path) -> None:
+    """Of a descriptor's size alone it is refused."""
+    files = oci_files([rootfs("a")])
+    index = json.loads(files["index.json"])
+    index["manifests"][0]["size"] = MAX_SIZE + 1
+    with pytest.raises(ContentMismatch, match="at most"):
+        layout(tmp_path, {**files, "index.json": json.dumps(index).encode()})

@@ -127,6 +127,15 @@ class Memory:
         self.names[name] = desc
 
 
+def test_a_manifest_of_other_bytes_is_not_sent(registry: FakeRegistry, tmp_path: Path) -> None:
+    manifest = make_image({"a": b"1"}).manifest
+    remote = client(tmp_path).remote(ref(registry, "a/b"), push=True)
+    for body in (manifest.raw[:-1], manifest.raw + b" ", manifest.raw.replace(b"sha256", b"sha512", 1)):
+        with pytest.raises(ContentMismatch):
+            remote.push(manifest.descriptor, io.BytesIO(body))
+    assert registry.requests("PUT") == []
+
+
 def test_push_then_pull_keeps_everything(registry: FakeRegistry, tmp_path: Path) -> None:
     memory = Memory()
     for blob in (IMAGE.config, *IMAGE.layers, IMAGE.manifest.raw):

@@ -9,7 +9,7 @@ import io
 from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
-from boxwright.content.verify import ContentMismatch
+from boxwright.content.verify import ContentMismatch, read_verified
 from boxwright.errors import BoxwrightError, Denied, Invalid, NotFound, Unauthorized, Unavailable, Unsupported
 from boxwright.registry.client.addresses import may_be_sent_to, split
 from boxwright.registry.client.auth import scope_for
@@ -260,7 +260,7 @@ class Remote:
     def push(self, desc: Descriptor, body: BinaryIO) -> None:
         """See content.store.Pusher."""
         if desc.media_type in mt.INDEXES | mt.MANIFESTS:
-            self._put_manifest(str(desc.digest), desc, body.read())
+            self._put_manifest(str(desc.digest), desc, read_verified(body, desc, limit=MAX_SIZE))
             return
         from boxwright.registry.client.upload import BlobUpload, upload_note
 

@@ -65,7 +65,8 @@ class BlobUpload:
         self._what = f"push of {self.desc.digest} to {self.repository}"
 
     def send(self, body: BinaryIO) -> None:
-        """Bring the blob over. Raises ContentMismatch for a body of another size, and what the registry says."""
+        """Bring the blob over. `body` is verified (content.store.Pusher). Raises ContentMismatch for a small one of
+        another size, and what the registry says."""
         if self.desc.size <= SMALL:
             self._small(body)
         else:
