@@ -12,7 +12,7 @@ from boxwright.container.config import ContainerConfig
 from boxwright.container.records import Container, directory_of
 from boxwright.content import journal
 from boxwright.content.db import Database
-from boxwright.snapshot.snapshotter import Change
+from boxwright.snapshot.snapshotter import Change, Mount
 from boxwright.spec.events import event
 
 
@@ -23,6 +23,7 @@ class Trees:
 
     def __init__(self, tree: Path) -> None:
         self.discarded: list[str] = []
+        self.viewed: list[tuple[str, ...]] = []
         self.tree = tree
         self.found: list[Change] = []
 
@@ -34,6 +35,15 @@ class Trees:
 
     def changes(self, key: str, *, omit: Collection[str] = ()) -> list[Change]:
         return [change for change in self.found if change.path not in omit]
+
+    def view(self, key: str, layers: Sequence[object]) -> None:
+        self.viewed.append((key, *map(str, layers)))
+
+    def mount(self, key: str) -> Path:
+        return self.tree
+
+    def mounts(self, key: str, *, volatile: bool = False) -> list[Mount]:
+        return [Mount("overlay", key, ("volatile",) if volatile else ())]
 
     def discard(self, key: str) -> None:
         self.discarded.append(key)

@@ -43,8 +43,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from boxwright.container.volumes import Volumes
     from boxwright.image.services import Services
     from boxwright.network.networks import Networks
+    from boxwright.snapshot.mount import HostMounts
 
 NAMESPACE = "/proc/{}/fd/60"  # the supervisor holds the network namespace there
 STOP_SECONDS = 10
@@ -69,7 +71,19 @@ _KEPT = (
 class Launcher:
     """One start of one container."""
 
-    def __init__(self, services: Services, networks: Networks, container: Container, find: Any) -> None:
+    def __init__(
+        self,
+        services: Services,
+        networks: Networks,
+        container: Container,
+        find: Any,
+        *,
+        mounts: HostMounts | None = None,
+        volumes: Volumes | None = None,
+    ) -> None:
+        from boxwright.snapshot.mount import HostMounts
+
+        self._mounts = mounts or HostMounts()
         self._services, self._networks, self._container = services, networks, container
         self._config = container.config
         self._find = find  # name or id -> Container
@@ -77,7 +91,7 @@ class Launcher:
         self._host: Host = host()
         self._state = load_state(container.directory)
         self._reserved: list[Any] = []
-        self._sources = Sources(services, container)
+        self._sources = Sources(services, container, mounts=self._mounts, volumes=volumes)
         self._variables: list[str] = []  # of --link
 
     def start(
@@ -108,11 +122,9 @@ class Launcher:
             raise failure
 
     def _undo(self, error: BoxwrightError) -> None:
-        from boxwright.snapshot import mount as mounting
-
         if self._container.refresh().unattended:  # the supervisor was killed meanwhile
-            clean_up(self._services, self._container)
-        mounting.detach(self._container.rootfs)
+            clean_up(self._services, self._container, self._mounts)
+        self._mounts.detach(self._container.rootfs)
         take_down(self._sources.mounts)
         self._note(error, _NOT_SET_UP)
 
@@ -239,12 +251,9 @@ class Launcher:
 
     def _mount(self, points: list[MountPoint], label: str) -> None:
         """Mount the tree and fill new volumes."""
-        from boxwright.snapshot import mount as mounting
-
         container = self._container
         container.rootfs.mkdir(exist_ok=True)
-        while mounting.is_mounted(container.rootfs) and mounting.detach(container.rootfs):
-            pass
+        self._mounts.detach_all(container.rootfs)
         # With --rm nothing in it outlives its end: a boot's neither.
         volatile = container.config.auto_remove
         mounts = tree_of(self._services, container).mounts(container.id, volatile=volatile)
@@ -253,7 +262,7 @@ class Launcher:
                 replace(m, options=(*m.options, f"context={label}")) if m.type == "overlay" else m
                 for m in mounts
             ]
-        mounting.attach(mounts, container.rootfs)
+        self._mounts.attach(mounts, container.rootfs)
         if self._state.started_at:
             return
         fill = set(container.record.get("fill") or ())

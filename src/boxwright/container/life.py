@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from boxwright.image.services import Services
     from boxwright.network.networks import Networks
+    from boxwright.snapshot.mount import HostMounts
 
 _ANSWER = 30.0  # seconds for a new supervisor to take over
 
@@ -45,8 +46,10 @@ class Life:
         networks: Callable[[], Networks],
         find: Callable[[str | None], Any],
         discard: Callable[[Container], None],
+        mounts: HostMounts | None = None,
     ) -> None:
         self._services, self._networks, self._find, self._discard = services, networks, find, discard
+        self._mounts = mounts
 
     def settle(self, container: Container, *, revive: bool = True) -> None:
         """Adopt it, or clean up and, with `revive`, apply its policy. A --rm container is removed. Under the
@@ -55,7 +58,7 @@ class Life:
             container.refresh()
             return
         state, job = container.state, kept_job(container)
-        clean_up(self._services, container)
+        clean_up(self._services, container, self._mounts)
         save_state(container.directory, ended(state))
         container.refresh()
         if state.running:
@@ -97,6 +100,7 @@ class Life:
             networks=self._networks(),
             container=container,
             find=self._find,
+            mounts=self._mounts,
         )
         launcher.start(session, wants=wants, size=size, restarts=restarts)
 

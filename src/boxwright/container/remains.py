@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from boxwright.image.services import Services
+    from boxwright.snapshot.mount import HostMounts
 
 _SIGKILL = 9  # `signal` makes enumerations of all its numbers first
 
@@ -53,19 +54,19 @@ def kept_job(container: Container) -> Job | None:
         return None
 
 
-def clean_up(services: Services, container: Container) -> None:
+def clean_up(services: Services, container: Container, mounts: HostMounts | None = None) -> None:
     """Take away what a supervisor that is gone left of a run: the runtime's container with all its processes, its
     mount, its rules, its names, and the bridges that nothing else uses. Idempotent; under the container's lock."""
     from boxwright.container.supervisor.mounted import take_down, unshare
     from boxwright.network import dns, firewall, janitor
-    from boxwright.snapshot import mount as mounting
+    from boxwright.snapshot.mount import HostMounts
 
     state, job = container.state, kept_job(container)
     try:
         runtime_of(services, state).delete(container.id, force=True)
     except ProgramMissing:  # the runtime was uninstalled meanwhile
         _kill(state)
-    mounting.detach(container.rootfs)
+    (mounts or HostMounts()).detach(container.rootfs)
     if job is not None:
         take_down(job.mounts)
         for lock, place in job.shares:

@@ -16,7 +16,9 @@ from boxwright.spec.values import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from boxwright.container.volumes import Volumes
     from boxwright.image.services import Services
+    from boxwright.snapshot.mount import HostMounts
 
 
 class SubpathMissing(ContainerConfigInvalid):
@@ -29,8 +31,16 @@ class Sources:
     """The sources of one start. `mounts` are what was mounted for it alone, the last first; `shares` are the volumes
     whose devices it uses with others, held until `release`."""
 
-    def __init__(self, services: Services, container: Container) -> None:
-        self._services, self._container = services, container
+    def __init__(
+        self,
+        services: Services,
+        container: Container,
+        *,
+        mounts: HostMounts,
+        volumes: Volumes | None = None,
+    ) -> None:
+        self._services, self._container, self._host = services, container, mounts
+        self._volumes = volumes
         self.mounts: list[str] = []
         self.shares: list[MountShare] = []
 
@@ -63,7 +73,7 @@ class Sources:
         from boxwright.container.volumemount import described
         from boxwright.container.volumes import Volumes
 
-        volumes = Volumes(self._services.root, self._services.db)
+        volumes = self._volumes or Volumes(self._services.root, self._services.db)
         volume = volumes.get(name)
         if not volume.options:
             return volume.data, True
@@ -81,8 +91,6 @@ class Sources:
     def _part(self, top: Path, subpath: str, number: int) -> Path:
         """What a path inside a tree leads to, mounted beside the container's tree: the tree's owner may swap links, and
         the runtime would follow them."""
-        from boxwright.snapshot import mount as mounting
-
         try:
             with Root.at(top) as root:
                 fd = root.open(subpath, os.O_PATH)
@@ -93,16 +101,12 @@ class Sources:
             ) from error
         try:
             place = self._container.directory / f"part-{number}"
-            mounting.detach(place)
+            self._host.detach(place)
             if stat.S_ISDIR(os.fstat(fd).st_mode):
                 place.mkdir(exist_ok=True)
             else:
                 place.touch()
-            tree = mounting.clone(f"/proc/self/fd/{fd}", recursive=True)
-            try:
-                mounting.place(tree, place)
-            finally:
-                os.close(tree)
+            self._host.attach_part(fd, place)
         finally:
             os.close(fd)
         self.mounts.insert(0, str(place))

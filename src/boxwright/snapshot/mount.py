@@ -43,6 +43,32 @@ class MountUnsupported(MountFailed, Unsupported):
     """This kernel, file system or set of privileges cannot mount it at all."""
 
 
+class HostMounts:
+    """What is mounted on this host's directories, by the process that starts a container."""
+
+    def attach(self, mounts: Sequence[Mount], target: Path) -> None:
+        """As `attach`."""
+        attach(mounts, target)
+
+    def attach_part(self, fd: int, target: Path) -> None:
+        """Mount what a descriptor stands for, with all that is mounted below it, on a directory or file. Raises
+        MountFailed, MountUnsupported, OSError."""
+        tree = clone(f"/proc/self/fd/{fd}", recursive=True)
+        try:
+            place(tree, target)
+        finally:
+            os.close(tree)
+
+    def detach_all(self, target: Path) -> None:
+        """Take every mount off a directory. Raises MountFailed."""
+        while is_mounted(target) and detach(target):
+            pass
+
+    def detach(self, target: Path) -> bool:
+        """As `detach`."""
+        return detach(target)
+
+
 def open_tree(mounts: Sequence[Mount]) -> int:
     """Mount without attaching: a descriptor of the top directory (readable, for `dir_fd`); the mount ends when it and
     all that was opened through it are closed. Raises MountFailed, MountUnsupported."""

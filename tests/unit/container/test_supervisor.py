@@ -22,24 +22,7 @@ from boxwright.container.session import Session, wait_gone
 from boxwright.content import journal
 from boxwright.network.plan import plain
 from boxwright.spec.values import replace
-
-# Starts what stands in the bundle's `program` as a child of the supervisor, which is a subreaper; says what it was asked.
-RUNTIME = """#!/bin/sh
-log=/dev/null
-while [ "${1#--}" != "$1" ]; do [ "$1" = --log ] && log=$2; shift 2; done
-verb=$1; shift
-echo "$verb" >>"$HERE/verbs"
-case $verb in
-run)
-    shift; bundle=$2; pid_file=$4
-    if [ -e "$HERE/refuses" ]; then cat "$HERE/refuses" >"$log"; exit 1; fi
-    exec 3<&0 # a shell's background has no input unless it is given
-    # It begins once the supervisor has taken note of our end, as a container's process waits for `start`.
-    (while kill -0 $$ 2>/dev/null; do sleep 0.01; done; exec sh "$HERE/program" 3<&-) <&3 & echo $! >"$pid_file" ;;
-exec) exec sh "$HERE/check" "$@" ;;
-pause) [ ! -e "$HERE/refuses" ] ;;
-esac
-"""
+from support.scripted import scripted_runtime
 
 
 class Run:
@@ -47,9 +30,7 @@ class Run:
 
     def __init__(self, here: Path, **changes: Any) -> None:
         self.here = here
-        script = here / "runtime"
-        script.write_text(RUNTIME.replace("$HERE", str(here)))
-        script.chmod(0o755)
+        script = scripted_runtime(here)
         self.container = Container(
             id="c" * 64,
             name="name",
