@@ -156,6 +156,22 @@ def test_what_is_gone_is_found(name: str, ours: bool | None) -> None:
     assert is_ours(name) is ours
 
 
+# `page.md 1.5`: pages of other projects are called by their headings, ours have no numbers.
+NUMBERED = re.compile(r"[\w-]+\.md,? \d")
+
+
+def test_sections_of_pages_are_called_by_their_headings() -> None:
+    """A reader looks for a heading; a number is that of some other page."""
+    wrong = [
+        f"{path.relative_to(REPOSITORY)}:{line} {match[0]}"
+        for path, line, text in texts(SOURCE, REPOSITORY / "tests", REPOSITORY / "bench")
+        if path != Path(__file__)
+        for match in NUMBERED.finditer(text)
+    ]
+    assert not wrong, "\n".join(wrong)
+    assert NUMBERED.search("(dockerfile.md 1.5)") and not NUMBERED.search("docs/dockerfile.md, COPY")
+
+
 # Subjects that hide who acts. In a user namespace root "is nobody on the host": that one is a user.
 NO_ACTOR = re.compile(
     r"\b(?:whoever|somebody|someone|anybody|anyone|(?<!is )(?<!are )nobody|what is there)\b", re.IGNORECASE

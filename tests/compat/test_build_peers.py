@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(not REAL_ROOT, reason="needs root"),
 ]
 
-# Where BuildKit, which is the model, and buildah are known to differ (dockerfile.md 3.3).
+# Where BuildKit, which is the model, and buildah are known to differ (docs/dockerfile.md).
 DIFFERENT = {
     "copy-multiple-missing-file-with-nomatch-on-glob": "a wildcard without a match is no error",
     "volume Dockerfile": "VOLUME makes no directory",

@@ -1,7 +1,7 @@
 """What a definition may reach on this machine: the working directory, and what was allowed on the command line.
 
 A definition is text from outside. A context, a secret, an agent, a cache or an output that lies elsewhere, the host's
-network and privileges are granted by who runs the build, not by who wrote the definition.
+network and privileges are granted by the user who runs the build, not by the author of the definition.
 """
 
 from __future__ import annotations

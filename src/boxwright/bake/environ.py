@@ -1,4 +1,4 @@
-"""The variables that a definition finds outside: which of them it asked for is known."""
+"""The environment as a definition sees it, which notes the variables that the definition asked for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What is to be built: the targets that some names mean, whole, with what they inherit and what was typed over it."""
+"""What is to be built: the targets that some names mean, with the settings that they inherit and those that the command
+line overrides."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Annotations of an image: of its manifests, of its index, and of the descriptors that name those.
 
 `--annotation` writes ``[level[platform][,level…]:]KEY=VALUE``, an output's attribute
-``annotation[-level][[platform]].KEY=VALUE``; both become `Annotation` values (dockerfile.md 2.1, 2.2).
+``annotation[-level][[platform]].KEY=VALUE``; both become `Annotation` values (docs.docker.com, "Annotations").
 """
 
 from __future__ import annotations

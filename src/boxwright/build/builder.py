@@ -1,4 +1,4 @@
-"""One build from request to result: read, parse, plan, solve, export (architecture.md, "build")."""
+"""One build from request to result: read, parse, plan, solve, export (docs/architecture.md, "Where data goes")."""
 
 from __future__ import annotations
 

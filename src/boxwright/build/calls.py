@@ -1,5 +1,5 @@
 """What can be asked of a Dockerfile instead of building it (``--call``): checks, outline, targets; the answers in the
-form of BuildKit's subrequests (dockerfile.md 1.11)."""
+form of BuildKit's subrequests."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""SOURCE_DATE_EPOCH of a build: a number, or the word for what has the time: the build context, a named one, or a stage
-that only fetches (dockerfile.md 1.4)."""
+"""SOURCE_DATE_EPOCH of a build: a number, or the name of what the time is taken from: the build context, a named
+context, or a stage that only fetches."""
 
 from __future__ import annotations
 

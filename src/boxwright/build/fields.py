@@ -1,4 +1,4 @@
-"""``key=value,key=value``: how the values of options are written, and what one of them that makes no sense is."""
+"""``key=value,key=value``: how the values of options are written, and the errors for those that make no sense."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Git repositories as sources: what counts as one, and how its word splits (dockerfile.md 1.5; buildkit dfgitutil)."""
+"""Git repositories as sources: what counts as one, and how its word splits (BuildKit, util/gitutil and dfgitutil)."""
 
 from __future__ import annotations
 

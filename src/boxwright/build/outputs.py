@@ -1,5 +1,5 @@
 """What the outputs of a build come to: text of ``--output`` read into values, and refused before anything is done
-(dockerfile.md 2.2). What is written, and how, is in `build.written`; images are made by `build.export`."""
+(docs.docker.com, "Exporters"). What is written, and how, is in `build.written`; images are made by `build.export`."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where the result goes beside or instead of the store (dockerfile.md 2.2): `type` is image, docker, oci,
+    """Where the result goes beside or instead of the store: `type` is image, docker, oci,
     local, tar or cacheonly; `dest` is a path or ``-``; `options` are the others (docs/building.md)."""
 
     type: str

@@ -1,4 +1,4 @@
-"""What a step said last, for the error that may come."""
+"""The last lines that a step printed, for the error message in case it fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names and values at one place of a Dockerfile: ARG and ENV, global and in a stage (dockerfile.md 1.4)."""
+"""Names and values at one place of a Dockerfile: ARG and ENV, global and in a stage."""
 
 from __future__ import annotations
 

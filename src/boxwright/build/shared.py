@@ -1,4 +1,4 @@
-"""What the steps of one build share, and which ends with it."""
+"""What the steps of one build share until the build ends."""
 
 from __future__ import annotations
 

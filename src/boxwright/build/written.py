@@ -1,4 +1,4 @@
-"""Results as files of the host: a directory, a tar, an archive that other tools read (dockerfile.md 2.2)."""
+"""Results as files of the host: a directory, a tar, an archive that other tools read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Commands and options of Docker's that are not here: why, instead of a word that only looks like them."""
+"""Commands and options of Docker's that are not here: the error says why, instead of
+proposing a word that only looks like them."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ refused, unless the endpoint is a unix socket where a Boxwright with this very s
 which the user did not type, is passed over where it means another engine of this machine (Docker Desktop, colima), in
 one line.
 
-What answers says so in a header of ``/_ping``: ``Boxwright-Store``, with `identity` of its root.
+A Boxwright that answers says so in a header of ``/_ping``: ``Boxwright-Store``, with `identity` of its root.
 """
 
 from __future__ import annotations

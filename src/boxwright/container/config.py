@@ -1,4 +1,4 @@
-"""What `create` and `run` take: everything that a container is told at birth, as frozen values that go to JSON and
+"""What `create` and `run` take: everything that a container is created with, as frozen values that go to JSON and
 back. The names are Docker's flags; what a flag's text means is decided in `container.options`."""
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A container's places on its networks: what was wished of them, which has the way out, and what is published there."""
+"""A container's places on its networks: what the user asked of each, which one has the default
+route, and which ports are published there."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""After a supervisor that was killed, and after a boot: a process that runs on gets a new supervisor, what ended
-unseen is taken away, and the restart policy has its say. There is no daemon for it: the next command that looks at a
-container does it (`ContainerCatalog.settled`), or `system up`.
-"""
+"""After a supervisor that was killed, and after a boot: a process that runs on gets a new supervisor, what a process
+that ended meanwhile has left is taken away, and the restart policy is applied. There is no daemon for it: the next
+command that looks at a container does it (`ContainerCatalog.settled`), or `system up`."""
 
 from __future__ import annotations
 

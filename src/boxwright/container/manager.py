@@ -1,4 +1,4 @@
-"""Containers: creating, finding, starting, ordering about, removing.
+"""Containers: creating, finding, starting, signalling, removing.
 
 Life cycle:  create -> (start -> exit)* -> remove        every state but created is its supervisor's to write
 

@@ -1,5 +1,5 @@
-"""What a run leaves beside its state, for those who come after a supervisor that was killed: what it was told, and what
-it had set up."""
+"""What a supervisor writes beside its container's state, for the process that cleans up after it was killed: the job
+that it was given, and what it has set up on the host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the rows of containers say of images, layers and volumes, for those who prune and measure."""
+"""What the rows of containers say of images, layers and volumes, for pruning and measuring."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 with another `Schema` the registry's catalog.
 
 SQLite in WAL mode: many processes read while one writes, no server, and a kill at any moment leaves either the
-old or the new state. Every change of state is one transaction (`write`), which is durable when it ends. Rooms own
-their SQL; a root's tables stand together in `schema`, so that one version number covers them.
+old or the new state. Every change of state is one transaction (`write`), which is durable when it ends. Each
+package owns its SQL; a root's tables stand together in `schema`, so that one version number covers them.
 """
 
 from __future__ import annotations

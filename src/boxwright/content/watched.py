@@ -1,4 +1,4 @@
-"""What an observer hears of a copy, and the body that tells it."""
+"""The observer of a copy (`Progress`), and the body that reports to it while it is read."""
 
 from __future__ import annotations
 

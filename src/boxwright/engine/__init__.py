@@ -1,8 +1,7 @@
 """The SDK: an engine with its verbs, grouped as in Docker. The command line and the servers are its users.
 
-Each method is one verb; the work is in the rooms below. Everything is made on first use, so that
-`Engine().images.list()` loads and opens only what it needs.
-"""
+Each method is one verb; the work is in the packages below. Everything is made on first use, so that
+`Engine().images.list()` loads and opens only what it needs."""
 
 from __future__ import annotations
 

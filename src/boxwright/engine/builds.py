@@ -1,4 +1,4 @@
-"""`engine.builds`: what builds left. `engine.build` makes one."""
+"""`engine.builds`: the history of builds and their cache. `engine.build` makes one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`engine.images`: what there is, where it goes, and where it came from."""
+"""`engine.images`: listing, inspecting, tagging, moving and removing images."""
 
 from __future__ import annotations
 

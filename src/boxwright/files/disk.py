@@ -1,6 +1,5 @@
-"""What a disk does when it is asked to keep something: directories and small files that appear whole and stay after a
-power cut, and the errors of a disk that is full, failing or read-only.
-"""
+"""Durable writes: directories and small files that appear whole and stay after a power cut; and the errors of a disk
+that is full, failing or read-only."""
 
 from __future__ import annotations
 

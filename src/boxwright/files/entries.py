@@ -1,4 +1,4 @@
-"""What a name stands for in a directory whose entries other processes may exchange at any moment."""
+"""What a name stands for in a directory whose entries other processes may replace at any moment."""
 
 from __future__ import annotations
 

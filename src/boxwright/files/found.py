@@ -1,4 +1,5 @@
-"""What was found out about this host by trying, kept in a file until something that it hangs on is another."""
+"""What was found out about this host by trying, kept in a file until something that it depends on
+changes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """``--change`` of `import` and `commit`: Dockerfile instructions that only touch the config.
 
-Docker allows eleven of them, one a flag, without heredocs, comments or continuation lines; that small language is
-read here, so that this room needs nothing of the builder above it.
-"""
+Docker allows eleven of them, one a flag, without heredocs, comments or continuation lines; that small language is read
+here, so that this package needs nothing of the builder above it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What containers keep of what the image room has: told by the room that owns their rows."""
+"""Which images, layers and trees containers keep: asked of the package that owns their rows."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class StillMounted(Conflict):
 
 
 def _mounts(places: Places) -> Sequence[Path]:
-    """Patterns of where rooms mount something of theirs under a root."""
+    """Patterns of where packages mount something of theirs under a root."""
     work, containers = places.workspace("*"), places.container("*")
     return (
         *(containers / "rootfs", work / "rootfs", work / ".mount-*"),

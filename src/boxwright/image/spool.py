@@ -1,6 +1,6 @@
 """An archive that cannot be sought (a pipe, or compressed): one pass, in which every layer becomes ready to run.
 
-What comes is told by its first bytes: tars and compressed streams go straight into the layer store, small files
+The first bytes of a member tell what it is: tars and compressed streams go straight into the layer store, small files
 (JSON) are kept in memory, anything else is passed over. So nothing is stored twice, whatever the order of members.
 """
 

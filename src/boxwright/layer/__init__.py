@@ -1,1 +1,1 @@
-"""tar <-> tree: layers that are mounted where they lie and never unpacked (docs/architecture.md, Storage)."""
+"""tar <-> tree: layers that are mounted where they lie and never unpacked (docs/storage.md)."""

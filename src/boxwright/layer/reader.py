@@ -1,4 +1,4 @@
-"""A tar entry by entry, every byte of it in passing: for those who write another archive of it."""
+"""Reads a tar entry by entry and hands on every byte of it, for code that makes another archive of it."""
 
 from __future__ import annotations
 

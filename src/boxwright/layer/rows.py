@@ -1,4 +1,4 @@
-"""What the rows of layers say, for those who open no store of layers."""
+"""What the rows of layers say, for code that opens no store of layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Several layers as one: what the whole stack has and the layers below do not, and what it has no more."""
+"""Several layers as one: what the whole stack has and the layers below do not, and whiteouts for what the stack has no
+more."""
 
 from __future__ import annotations
 

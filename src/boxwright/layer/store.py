@@ -268,7 +268,7 @@ class LayerStore:
         *,
         anew: bool = False,
     ) -> Layer:
-        """For this room's writers: the complete directory, whose files are synced, becomes the layer, unless an equal
+        """For our writers: the complete directory, whose files are synced, becomes the layer, unless an equal
         one exists. With `anew` it takes the place of one whose files are damaged; the row is there all the time."""
         final = self.path(diff_id)
         now = time.time()

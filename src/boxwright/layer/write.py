@@ -1,8 +1,7 @@
 """Canonical tars: the same entries give the same bytes, whatever the machine, umask or order of creation.
 
 ustar headers with fixed fields (no user names, no atime or ctime); a PAX header only for what ustar cannot say.
-`write_tree` walks siblings in byte order, a directory before what it holds.
-"""
+`write_tree` walks siblings in byte order, a directory before what it holds."""
 
 from __future__ import annotations
 
@@ -129,7 +128,7 @@ class TarBuilder:
         self._emit(bytes(2 * BLOCK))
         self._flush()
 
-    # --- without checks, for this room -------------------------------------------------------------
+    # --- without checks, for this package -------------------------------------------------------------
 
     def put(
         self,

@@ -1,4 +1,4 @@
-"""Who has which address on a network, for those who give addresses back."""
+"""Which container has which address on a network, for code that gives addresses back."""
 
 from __future__ import annotations
 

@@ -1,11 +1,10 @@
 """firewalld's zones: a bridge of ours is put into `trusted`, as long as firewalld runs and has it in no zone.
 
-In the zone of interfaces that it was told nothing of, firewalld refuses what containers ask of the host (the names of
+In its default zone, to which unknown interfaces belong, firewalld refuses what containers ask of the host (the names of
 their neighbours) and of the world. It keeps what is done here until it is loaded anew, and writes it nowhere. What
 networks refuse stays refused: that is in tables of ours, which are asked first (`network.firewall`).
 
-Imported by the supervisor: C modules only.
-"""
+Imported by the supervisor: C modules only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""An OCI config for the runtime that is here: what one runtime does worse than the others is said to it otherwise."""
+"""An OCI config for the runtime that is here: where one runtime handles a setting worse than
+the others, the config says the same in another way."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 libseccomp takes 20 to 30 ms for Docker's profile, which is longer than everything else that crun does for a container.
 crun leaves the compiled program in the directory of a container's state and takes one in an annotation of the config;
-so what it made for the first container serves all later ones with the same rules. runc offers none such.
+so what it made for the first container serves all later ones with the same rules. runc has no such annotation.
 Imported by the supervisor: C modules only.
 
     <state>/filters/<digest of runtime and rules>     the BPF program, in memory as the state is

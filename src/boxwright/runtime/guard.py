@@ -1,4 +1,4 @@
-"""What ends steps when the process that runs them dies without a word (kill -9): a shell at the other end of a pipe.
+"""What ends steps when the process that runs them is killed (SIGKILL): a shell at the other end of a pipe.
 
 One is enough for all steps of a build; to start one takes longer than many a step. What a runtime that was killed in
 the middle has begun is unknown to the runtime: what runs in the step's cgroups ends, and they are removed.

@@ -1,9 +1,8 @@
 """One process in a container of its own, run to its end in the foreground: a RUN step.
 
-The container's PID namespace ends with its first process, and the kernel ends everything else in it. If *this*
-process dies without a word (kill -9), its guard (`runtime.guard`) kills the runtime and the container; nothing of a
-step outlives the build.
-"""
+The container's PID namespace ends with its first process, and the kernel ends everything else in it. If *this* process
+is killed (SIGKILL), its guard (`runtime.guard`) kills the runtime and the container; nothing of a step outlives the
+build."""
 
 from __future__ import annotations
 

@@ -1,11 +1,10 @@
-"""The `mounted` driver: layers are never unpacked. A layer that is a tar is mounted through its EROFS index, once,
+"""The `mounted` driver: layers are never unpacked. A layer that is a tar is mounted through its EROFS index, once for
+all trees that stand on it: two mounts of one index would share no page cache.
 
     ROOT/mounts/<algorithm>-<hex>/   a mount a layer; empty after a reboot, mounted again when it is wanted
     ROOT/mounts/lock                 held while one is mounted or taken away
 
-and shared by all that stacks on it: two mounts of one index would share no page cache. Needs real root and a kernel
-that mounts EROFS from files (Linux 6.12).
-"""
+Needs real root and a kernel that mounts EROFS from files (Linux 6.12)."""
 
 from __future__ import annotations
 

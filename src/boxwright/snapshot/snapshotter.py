@@ -1,11 +1,4 @@
-"""The snapshotter protocol and `Mount`, the currency for trees.
-
-A snapshot is a tree made of a stack of layers, with a writable top (`prepare`) or without (`view`). It lives
-under a key in ROOT/work/<key>/ until it is committed or discarded; its owner is a lease ('workspace') or a
-container row of that key. The snapshotter knows nothing of images or registries.
-
-Life cycle: prepare -> (mount, write, unmount)* -> [seal] -> commit | discard       view -> (mount, unmount)* -> discard
-"""
+"""The snapshotter protocol, and `Mount`, the value by which trees pass between packages."""
 
 from __future__ import annotations
 
@@ -50,7 +43,30 @@ class Change:
 
 
 class Snapshotter(Protocol):
-    """All methods may be called from any thread; one key belongs to one caller at a time."""
+    """Makes trees of stacks of layers, and layers of what was written into a tree. Knows neither images nor registries.
+
+    A key names one tree, in a directory of its own (`snapshot.workspace`), from `prepare` (writable) or `view`
+    (read-only) until it is committed or discarded:
+
+        prepare -> (mount, write, unmount)* -> [seal] -> commit | discard
+        view -> (mount, unmount)* -> discard
+
+    A step of a build, for example, makes a layer or leaves nothing:
+
+        snapshots.prepare(key, layers, volatile=True)
+        try:
+            run(command, root=snapshots.mount(key))
+            layer = snapshots.commit(key)
+        except BaseException:
+            snapshots.discard(key)
+            raise
+
+    A container's tree has the container's ID as its key and lives as long as the container; the command `commit`
+    copies a layer out of it with `snapshot_layer`. The owner of a key is a lease (of kind 'workspace') or a container's
+    row: the collector discards keys that have neither.
+
+    All methods may be called from any thread; one key belongs to one caller at a time.
+    """
 
     name: ClassVar[str]  # 'mounted', 'unpacked' or 'copied'
     reason: str  # why this driver and none before it, for `info`

@@ -1,9 +1,9 @@
-"""Values that a program hands to the SDK, fitted to what is declared: what is meant plainly is taken, all else refused.
+"""Values that a program hands to the SDK, checked against what is declared: where the meaning is plain they are
+converted, all others are refused.
 
 One text serves where several may stand (``tags="app"``), a path may be text; a value of another kind raises
 ArgumentInvalid instead of meaning something else (the letters of a text as names). What is declared is read from the
-annotations, which are text.
-"""
+annotations, which are text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Manifests and indexes as they are when their layers got another form."""
+"""Manifests and indexes, written again for layers in another form."""
 
 from __future__ import annotations
 

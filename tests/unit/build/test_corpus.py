@@ -24,7 +24,7 @@ from boxwright.spec.platform import Platform
 from support import DATA
 
 GOLDEN = DATA / "golden" / "build"
-# What the classic builder and buildah refuse and BuildKit does not, or the other way round (dockerfile.md 3.3).
+# What the classic builder and buildah refuse and BuildKit does not, or the other way round (docs/dockerfile.md).
 DIFFERENT = {
     "copy-multiple-missing-file-with-nomatch-on-glob": "ok",  # a wildcard may match nothing
     "copy-multiple-missing-file-with-glob": "error",

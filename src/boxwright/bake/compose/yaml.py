@@ -1,8 +1,7 @@
 """YAML as compose reads it: the core schema of YAML 1.2, `!reset` and `!override`, and no more of it than is sane.
 
-What an alias repeats is shared while it is parsed, and would be copied without end by a walk of it: the one that
-makes plain dictionaries of it is counted.
-"""
+The parser shares the value that an alias repeats. The walk that then makes plain dictionaries copies it each time, and
+a file of ten lines could make it run without end: so that walk counts what it makes."""
 
 from __future__ import annotations
 

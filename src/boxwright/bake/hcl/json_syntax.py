@@ -1,5 +1,5 @@
-"""HCL's JSON form, into the same tree (hashicorp/hcl, json/spec.md): text is a template, and which properties are
-blocks the reader says."""
+"""HCL's JSON form, into the same tree (hashicorp/hcl, json/spec.md): text is a template, and the caller's
+schema says which properties are blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""``--attest``, ``--provenance`` and ``--sbom`` as people write them, and what they come to (dockerfile.md 2.5)."""
+"""``--attest``, ``--provenance`` and ``--sbom`` as people write them, and the attestations that they ask
+for (docs.docker.com, "Build attestations")."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """The steps of a build as BuildKit's provenance tells them (``llbDefinition``): for each what was done, and on what.
 
-The words are those of BuildKit's solver definition; what ours do not have there is left out. No value of a secret, no
-proxy and no path of this host is in any operation, and none comes in here.
-"""
+The words are those of BuildKit's solver definition; fields for which our steps have no value are left out. No value of
+a secret, no proxy and no path of this host is in any operation, and none comes in here."""
 
 from __future__ import annotations
 

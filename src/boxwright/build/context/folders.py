@@ -1,9 +1,8 @@
 """What a copy takes of a directory, as one digest: a hash tree, in which a directory that did not change is one line.
 
-A `Folder` is what one directory has itself; `fold` makes the digest of everything below of many. `FolderCache` keeps
-the folders of a context between builds under the key of their listing, so that an unchanged directory costs one look
-at each of its files and nothing else.
-"""
+A `Folder` is what one directory has itself; `fold` combines many into one digest of everything below a directory.
+`FolderCache` keeps the folders of a context between builds under the key of their listing, so that an unchanged
+directory costs one look at each of its files and nothing else."""
 
 from __future__ import annotations
 

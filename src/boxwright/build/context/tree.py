@@ -1,7 +1,7 @@
 """Sources of COPY and ADD in any tree: the build context, a tar, another stage's layers.
 
 A `FileTree` says what is where; `select` finds what a source word means in it, with Go's wildcards, links
-followed inside the tree only, `--exclude` and `--parents` (dockerfile.md 1.5, 1.8).
+followed inside the tree only, `--exclude` and `--parents` (Dockerfile reference, "COPY").
 """
 
 from __future__ import annotations

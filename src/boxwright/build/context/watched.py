@@ -1,4 +1,5 @@
-"""A large file of the context while it is read: its bytes are passed on before all of them were seen."""
+"""A large file of the context while it is read: its first bytes are passed on before the last were
+compared, so that a change shows only when it is closed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parser directives: `# syntax=`, `# escape=`, `# check=` at the very top (dockerfile.md 1.2)."""
+"""Parser directives: `# syntax=`, `# escape=`, `# check=` at the very top (Dockerfile reference)."""
 
 from __future__ import annotations
 

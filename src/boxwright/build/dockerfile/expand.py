@@ -1,8 +1,7 @@
-"""Variable expansion and word splitting (dockerfile.md 1.3).
+"""Variable expansion and word splitting (Dockerfile reference, "Environment replacement").
 
-The rules look like a shell's and are not: one pass replaces `$name` and `${name…}`, takes quotes
-away and resolves escapes; nothing is ever executed.
-"""
+The rules look like a shell's and are not: one pass replaces `$name` and `${name…}`, takes quotes away and resolves
+escapes; nothing is ever executed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heredocs: where a line names them, and what a delimiter word means (dockerfile.md 1.6)."""
+"""Heredocs: where a line names them, and what a delimiter word means (Dockerfile reference, "Here-Documents")."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def run_command(
     """The argv of a RUN under a SHELL, and the script file (mode 0755) that it needs, if any.
 
     A command that is only a heredoc runs its body: as the text of the shell, or, with `#!` in its first line,
-    as the file /dev/pipes/NAME that the shell starts (dockerfile.md 1.6). With more around the heredoc the shell
+    as the file /dev/pipes/NAME that the shell starts. With more around the heredoc the shell
     reads both.
     """
     args = run.args or (("",) if run.shell_form else ())

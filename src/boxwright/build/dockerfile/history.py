@@ -1,4 +1,4 @@
-"""What the image history says of an instruction (dockerfile.md 1.9)."""
+"""What the image history says of an instruction, in BuildKit's words."""
 
 from __future__ import annotations
 

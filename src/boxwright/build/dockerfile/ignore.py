@@ -1,9 +1,8 @@
-""".dockerignore: reading the file, and deciding what it leaves out (dockerfile.md 1.7).
+""".dockerignore: reading the file, and deciding what it leaves out (docs.docker.com, "Build context").
 
-Patterns count in their order and the last match wins; a pattern that matches a directory matches all
-below it. A walk hands the number of the winning pattern down from directory to directory, so that no
-path's parents are ever looked at again.
-"""
+Patterns count in their order and the last match wins; a pattern that matches a directory matches all below it. A walk
+hands the number of the winning pattern down from directory to directory, so that no path's parents are ever looked at
+again."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Build checks: what works in a Dockerfile but is probably not meant (dockerfile.md 1.11).
+"""Build checks: what works in a Dockerfile but is probably not meant (docs.docker.com/reference/build-checks).
 
-Looks at the same things as a build and in the same order, without needing any image: stages that the
-target does not need are only read, not judged.
-"""
+Looks at the same things as a build and in the same order, without needing any image: stages that the target does not
+need are only read, not judged."""
 
 from __future__ import annotations
 

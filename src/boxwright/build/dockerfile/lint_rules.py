@@ -1,4 +1,4 @@
-"""The build checks by name: what each says in general (dockerfile.md 1.11)."""
+"""The build checks by name: what each says in general (docs.docker.com/reference/build-checks)."""
 
 from __future__ import annotations
 

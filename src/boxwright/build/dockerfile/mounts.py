@@ -1,4 +1,4 @@
-"""`RUN --mount=…` and `RUN --device=…`: comma separated fields (dockerfile.md 1.5)."""
+"""`RUN --mount=…` and `RUN --device=…`: comma separated fields (Dockerfile reference, "RUN --mount")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dockerfile bytes to instructions with their words, flags, heredocs and lines (dockerfile.md 1.1).
+"""Dockerfile bytes to instructions with their words, flags, heredocs and lines (Dockerfile reference, "Format").
 
 Only the shape is read here: which words, which flags. What they mean is `construct`'s part.
 """

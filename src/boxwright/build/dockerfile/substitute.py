@@ -1,4 +1,5 @@
-"""Expansion of whole instructions: which fields see variables (dockerfile.md 1.3), and which do not."""
+"""Expansion of whole instructions: which fields see variables, and which do not (Dockerfile reference, "Environment
+replacement")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which frontend a file asks for (dockerfile.md 1.2): ``# syntax=``, ``// syntax=`` or JSON at its beginning."""
+"""Which frontend a file asks for: ``# syntax=``, ``// syntax=`` or JSON at its beginning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The world as an operation sees it while it runs."""
+"""What an operation is given while it runs: the store and its layers, views of trees, the context, secrets, its log."""
 
 from __future__ import annotations
 

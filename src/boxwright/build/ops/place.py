@@ -1,4 +1,4 @@
-"""Copying: selected sources onto a destination, with BuildKit's rules (dockerfile.md 1.5, COPY)."""
+"""Copying: selected sources onto a destination, with BuildKit's rules (Dockerfile reference, "COPY")."""
 
 from __future__ import annotations
 

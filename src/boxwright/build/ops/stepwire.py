@@ -1,9 +1,8 @@
 """Networks that RUN steps of one build use one after the other: to make one takes longer than a short step.
 
-A step finds the network as a new one is: it comes to another step only when no process of the first is left (its PID
-namespace has ended), when that could not change the network (it was not privileged), and when no socket is left in it,
-be it one that waits for late packets.
-"""
+A step finds the network as if it were new. A network is handed to another step only when no process of the first is
+left (its PID namespace has ended), when that could not change the network (it was not privileged), and when no socket
+is left in it, be it one that waits for late packets."""
 
 from __future__ import annotations
 

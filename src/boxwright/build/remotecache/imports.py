@@ -1,10 +1,10 @@
-"""Records of other places, asked when our own know no answer (`solver.Elsewhere`), and the layers that they name.
+"""Records of other places, asked where our own records have no answer (`solver.Elsewhere`), and the layers that they
+name.
 
 A hit moves a config, never a layer: a tree is known before its layers are here, and `bring` fetches those that a later
 step really reads. A layer is trusted for its digest alone: the blob must be what the cache says, and inflate to the
 diff ID of the record; one that does not is *lost*, no record that names it is used again, and the build goes on from
-before them (`solver.LayersLost`).
-"""
+before them (`solver.LayersLost`)."""
 
 from __future__ import annotations
 

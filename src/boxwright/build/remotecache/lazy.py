@@ -1,5 +1,5 @@
 """An image whose layers never come here: with ``--push`` alone, layers that are in a registry's cache go from there to
-their name in the same registry, by its own hand (a mount), and only config and manifests are sent.
+their name in the same registry, copied by the registry itself (a mount), and only config and manifests are sent.
 
 Such an image is in its registry and not in the store, where an image has all of its layers.
 """

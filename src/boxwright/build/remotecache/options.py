@@ -1,4 +1,5 @@
-"""``--cache-from`` and ``--cache-to`` as people write them (dockerfile.md 2.3). Pure: the environment is handed in."""
+"""``--cache-from`` and ``--cache-to`` as people write them (docs.docker.com, "Cache backends"). Pure: the environment
+is handed in."""
 
 from __future__ import annotations
 

@@ -1,13 +1,12 @@
-"""A cache in a bucket of S3, or of what speaks its protocol (dockerfile.md 2.3).
+"""A cache in a bucket of S3, or of what speaks its protocol (docs.docker.com, "Amazon S3 cache").
 
     PREFIX + MANIFESTS_PREFIX + name     the config, whose layers say what they are
     PREFIX + BLOBS_PREFIX + digest       a layer
 
-A layer's digest is the SHA-256 that a signature wants to know of its body, so that the server checks what it stores.
-A layer that is larger than a part is sent in parts, each with its own SHA-256: S3 takes at most 5 GiB at once, and what
+A layer's digest is the SHA-256 that a signature wants to know of its body, so that the server checks what it stores. A
+layer that is larger than a part is sent in parts, each with its own SHA-256: S3 takes at most 5 GiB at once, and what
 breaks off is sent again from there. Parts of a write that fails are taken back; those of a process that was killed stay
-until the bucket's rule for unfinished uploads removes them.
-"""
+until the bucket's rule for unfinished uploads removes them."""
 
 from __future__ import annotations
 

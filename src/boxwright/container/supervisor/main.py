@@ -2,10 +2,9 @@
 
     python -I -S -c "…; main()"   with the command's socket as descriptor 3; a JOB frame on it begins everything
 
-The state is ROOT/containers/<id>/state.json, written only by the supervisor while it lives; when it dies without a
-word, the next command that looks at the container sees that its identity is gone. A process that runs on is then
-adopted: a new supervisor is told the same job with an ADOPT frame (`container.life`).
-"""
+The state is ROOT/containers/<id>/state.json, written only by the supervisor while it lives; when it is killed, the next
+command that looks at the container sees that its identity is gone. A process that runs on is then adopted: a new
+supervisor is told the same job with an ADOPT frame (`container.life`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the client is told: files to read, proxies, patience. A value, so that tests need no environment."""
+"""What the client is told: files to read, proxies, time limits. A value, so that tests need no environment."""
 
 from __future__ import annotations
 

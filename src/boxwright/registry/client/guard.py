@@ -1,8 +1,7 @@
-"""Connections that another's text asks for: not to this machine, nor to what is at its link (metadata services).
+"""Connections to URLs that others wrote: none to this machine, nor to its link (where clouds have metadata services).
 
-The address is looked at when the connection stands, so no name that changes its mind gets around it. Through a proxy
-it is the proxy's business.
-"""
+The address is checked on the open connection, so that a name which first leads elsewhere (DNS rebinding) does not get
+around the check. Through a proxy, the proxy decides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a peer may fail us, and how one is trusted."""
+"""The errors of connections to a peer, and the certificates by which one is trusted."""
 
 from __future__ import annotations
 

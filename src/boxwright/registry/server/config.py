@@ -19,7 +19,7 @@ from boxwright.spec.units import SizeInvalid, parse_size
 
 ACTIONS = ("pull", "push", "delete")
 EVENTS = ("push", "pull", "delete")
-OTHER_TABLES = ("search", "pages")  # handed on as they are to the rooms of these names
+OTHER_TABLES = ("search", "pages")  # handed on as they are to the packages of these names
 
 
 class RegistryConfigInvalid(Invalid):

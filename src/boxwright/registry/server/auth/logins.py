@@ -1,4 +1,5 @@
-"""Passwords under attack: guesses are counted before they are hashed, and hashing has threads of its own."""
+"""Checking passwords while clients guess them: guesses are counted before they are hashed, and hashing has threads of
+its own."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What a server says of itself on standard error: a line for what a client did wrong, and no more than that, however
-many do."""
+"""What a server logs on standard error: one line for a client's mistake, and at most one a second of those that say the
+same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Directories for a while: each goes with its process, or when another one is made after its process was killed."""
+"""Temporary directories: each is removed when its process ends; when that was killed, as soon as another one is
+made."""
 
 from __future__ import annotations
 
