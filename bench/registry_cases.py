@@ -215,3 +215,4 @@ def ci(setup: Setup) -> Iterator[Row]:
         commands.append(Command("buildkit", job([*setup.peers.docker, "buildx"]), before=forget, env=env))
     yield "CI job, all steps in the registry's cache", compare(commands), "1/3 of buildx, no layer moved"
     new_root()
+    setup.forget_busybox()  # the peer's was pruned

@@ -32,10 +32,10 @@ def new(algorithm: str, size: int = -1) -> _Hash:
 
 def sha256(data: bytes) -> _Hash:
     """The hash object after these bytes."""
-    openssl = sys.modules.get("hashlib")
-    if openssl is not None:  # one call for each of very many files
-        made: _Hash = openssl.sha256(data)
-        return made
+    if "hashlib" in sys.modules:  # one call for each of very many files
+        import hashlib  # waits for another thread that is in the middle of it
+
+        return hashlib.sha256(data)
     made = new("sha256", len(data))
     made.update(data)
     return made

@@ -25,3 +25,27 @@ def test_the_same_as_hashlib(algorithm: str, size: int, monkeypatch: pytest.Monk
 def test_small_things_do_without_openssl() -> None:
     said = subprocess.run([sys.executable, "-c", _ALONE], capture_output=True, text=True, check=True).stdout
     assert said.split() == [hashlib.sha256(b"abc").hexdigest(), "sha512", "False"]
+
+
+_IN_THE_MIDDLE = """
+import sys, threading, time
+from boxwright.spec import hashes
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "_hashlib":
+            begun.set()
+            time.sleep(0.3)
+
+begun = threading.Event()
+sys.meta_path.insert(0, Slow())
+threading.Thread(target=lambda: __import__("hashlib")).start()
+begun.wait()
+assert "hashlib" in sys.modules
+print(hashes.sha256(b"abc").hexdigest())
+"""
+
+
+def test_while_another_thread_is_importing_hashlib() -> None:
+    done = subprocess.run([sys.executable, "-c", _IN_THE_MIDDLE], capture_output=True, text=True)
+    assert done.stdout.strip() == hashlib.sha256(b"abc").hexdigest(), done.stderr
