@@ -17,19 +17,12 @@ import pytest
 import support.images
 from boxwright.runtime.userns import subordinate
 from support import REAL_ROOT
+from support.gitserver import git
 from support.peers import free_port, needs
 from support.server import Client, serving
 
 pytest.importorskip("aiohttp")
 pytestmark = [pytest.mark.peer, needs("git")]
-
-
-def git(folder: Path, *words: str) -> None:
-    subprocess.run(
-        ["git", "-C", str(folder), "-c", "user.name=A", "-c", "user.email=a@example.org", *words],
-        check=True,
-        capture_output=True,
-    )
 
 
 @pytest.fixture

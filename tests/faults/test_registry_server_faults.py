@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from support import REAL_ROOT
 from support.peers import free_port
 from support.registry import wait_until
 from support.server import Client, serving
-from support.web import web_server
+from support.web import Asked, Reply, answering
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 TRICKS = (
@@ -459,19 +458,12 @@ def listening(port: int) -> Iterator[tuple[list[dict[str, Any]], threading.Event
     got: list[dict[str, Any]] = []
     answer = threading.Event()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.extend(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["events"])
-            answer.wait(60)
-            with suppress(OSError):
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+    def take(asked: Asked) -> Reply:
+        got.extend(json.loads(asked.body)["events"])
+        answer.wait(60)
+        return Reply()
 
-        def log_message(self, *arguments: object) -> None:
-            return
-
-    with web_server(Handler, port):
+    with answering(take, port):
         try:
             yield got, answer
         finally:

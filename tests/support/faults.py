@@ -11,8 +11,8 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+
+from support.web import QuietHandler, QuietServer
 
 KINDS = ("reset", "delay", "429", "500", "503", "truncate", "corrupt", "reset-late")
 
@@ -29,8 +29,7 @@ class FaultProxy:
         self._lock = threading.Lock()
         self.server = _Server(("127.0.0.1", 0), _Handler)
         self.server.proxy = self
-        self.host = f"127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+        self.host = self.server.host
 
     def draw(self) -> tuple[str, float]:
         """The fault of the next request ('' = none), and a number in [0, 1) to shape it."""
@@ -39,50 +38,33 @@ class FaultProxy:
             self.met[kind] += 1
             return kind, self._random.random()
 
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
 
 @contextmanager
 def faulty(
     upstream: str, *, rate: float, kinds: tuple[str, ...] = KINDS, seed: int = 1
 ) -> Iterator[FaultProxy]:
     proxy = FaultProxy(upstream, rate=rate, kinds=kinds, seed=seed)
-    try:
+    with proxy.server.running():
         yield proxy
-    finally:
-        proxy.close()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(QuietServer):
     proxy: FaultProxy
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        pass
 
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
     server: _Server
 
     def _any(self) -> None:
         kind, shape = self.server.proxy.draw()
-        length = int(self.headers.get("Content-Length") or 0)
         if kind == "reset":
             return self._hang_up()
-        body = self.rfile.read(length)
+        body = self.body()
         if kind == "delay":
             time.sleep(0.05 * shape)
         if kind in ("429", "500", "503"):
-            self.send_response(int(kind))
-            self.send_header("Content-Length", "0")
-            if kind == "429":
-                self.send_header("Retry-After", "0")
-            self.end_headers()
-            return None
+            return self.reply(int(kind), headers={"Retry-After": "0"} if kind == "429" else {})
         upstream = http.client.HTTPConnection(self.server.proxy.upstream, timeout=20)
         try:
             headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
@@ -121,6 +103,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.close()
 
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _any
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass

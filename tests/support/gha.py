@@ -12,9 +12,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
+
+from support.web import QuietHandler, QuietServer
 
 SERVICE = "/twirp/github.actions.results.api.v1.CacheService/"
 
@@ -48,8 +49,8 @@ class GitHub:
         self.log: list[str] = []
         self.busy = 0
         self.lock = threading.Lock()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/"
+        self.server = QuietServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
+        self.url = f"{self.server.url}/"
 
     def signed(self, key: str) -> str:
         return f"{self.url}blob/{quote(key, safe='')}?sig={self.signature(key)}&se=2030"
@@ -63,27 +64,17 @@ class GitHub:
         return ",".join(f"{key}={value}" for key, value in {**own, **more}.items())
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
     hub: GitHub
 
-    def log_message(self, *_: Any) -> None:
-        pass
-
     def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
-        self.send_response(status)
         azure = {"x-ms-request-id": "7", "x-ms-version": "2021-12-02"}  # BuildKit reads it without a look
-        for name, value in {**(azure if self.path.startswith("/blob/") else {}), **headers}.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        given = {**(azure if self.path.startswith("/blob/") else {}), **headers}
+        self.reply(status, body, {name.replace("_", "-"): value for name, value in given.items()})
 
     def say(self, status: int, value: object) -> None:
         self.answer(status, json.dumps(value).encode(), Content_Type="application/json")
-
-    def body(self) -> bytes:
-        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def do_POST(self) -> None:
         body = self.body()
@@ -180,10 +171,5 @@ class _Handler(BaseHTTPRequestHandler):
 def github(*scopes: tuple[str, int]) -> Iterator[GitHub]:
     """The service in this process, for a job that may do this (the default: read and write one branch)."""
     hub = GitHub(token(list(scopes) or [("refs/heads/main", 3)]))
-    thread = threading.Thread(target=hub.server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with hub.server.running():
         yield hub
-    finally:
-        hub.server.shutdown()
-        hub.server.server_close()

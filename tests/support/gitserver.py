@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import http.server
 import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from support.web import web_server
+from support.web import FileHandler, web_server
 
 # 2001-09-09T01:46:40Z: every commit's time, so that it can be looked for.
 COMMITTED = 1_000_000_000
@@ -35,10 +34,7 @@ def git(directory: Path, *words: str) -> str:
     ).stdout.strip()
 
 
-class _Handler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
+class _Handler(FileHandler):
     def do_GET(self) -> None:
         if self.path.startswith("/smart/"):
             self._backend()
@@ -64,23 +60,12 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
             "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
             "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
         }
-        if self.headers.get("Transfer-Encoding") == "chunked":
-            body = b""
-            while size := int(self.rfile.readline(), 16):
-                body += self.rfile.read(size)
-                self.rfile.readline()
-            self.rfile.readline()
-        else:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        done = subprocess.run(["git", "http-backend"], env=env, input=body, capture_output=True, check=True)
+        done = subprocess.run(
+            ["git", "http-backend"], env=env, input=self.body(), capture_output=True, check=True
+        )
         head, _, answer = done.stdout.partition(b"\r\n\r\n")
         headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
-        self.send_response(int(headers.pop("Status", "200").split()[0]))
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
+        self.reply(int(headers.pop("Status", "200").split()[0]), answer, headers)
 
 
 @contextmanager

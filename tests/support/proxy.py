@@ -6,8 +6,8 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+
+from support.web import QuietHandler, QuietServer
 
 
 class ConnectProxy:
@@ -18,32 +18,21 @@ class ConnectProxy:
         self.asked: list[tuple[str, str]] = []
         self.server = _Server(("127.0.0.1", 0), _Handler)
         self.server.proxy = self
-        self.host = f"127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+        self.host = self.server.host
 
 
 @contextmanager
 def connecting(routes: Mapping[str, str]) -> Iterator[ConnectProxy]:
     proxy = ConnectProxy(routes)
-    try:
+    with proxy.server.running():
         yield proxy
-    finally:
-        proxy.close()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(QuietServer):
     proxy: ConnectProxy
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        pass
 
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: _Server
 
     def do_CONNECT(self) -> None:
@@ -61,9 +50,6 @@ class _Handler(BaseHTTPRequestHandler):
             back.start()
             _pour(self.connection, there)
             back.join(10)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
 
 
 def _pour(source: socket.socket, target: socket.socket) -> None:

@@ -16,7 +16,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -28,6 +27,7 @@ from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
 from boxwright.spec.manifest import Index, Manifest
+from support.web import QuietHandler, QuietServer
 
 
 @dataclass
@@ -71,14 +71,8 @@ class FakeRegistry:
         self.lock = threading.Lock()
         self.server = _Server(("127.0.0.1", 0), _Handler)
         self.server.registry = self
-        self.port = self.server.server_address[1]
-        self.host = f"127.0.0.1:{self.port}"
+        self.port, self.host = self.server.server_port, self.server.host
         self.scheme = "http"
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
     def requests(self, method: str = "", pattern: str = "") -> list[Request]:
         return [r for r in self.log if (not method or r.method == method) and re.search(pattern, r.path)]
@@ -358,35 +352,22 @@ def _error(status: int, code: str, headers: dict[str, str] | None = None) -> Res
     return Response(status, {"Content-Type": "application/json", **(headers or {})}, body)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+class _Server(QuietServer):
     registry: FakeRegistry
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        pass  # a client that hung up is nothing to print
 
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
     server: _Server
 
     def _any(self) -> None:
         parts = urlsplit(self.path)
-        body = b""
-        if self.headers.get("Transfer-Encoding") == "chunked":
-            while size := int(self.rfile.readline().split(b";")[0], 16):
-                body += self.rfile.read(size)
-                self.rfile.readline()
-            self.rfile.readline()
-        elif length := int(self.headers.get("Content-Length") or 0):
-            body = self.rfile.read(length)
         request = Request(
             self.command,
             parts.path,
             parse_qs(parts.query),
             {k.lower(): v for k, v in self.headers.items()},
-            body,
+            self.body(),
         )
         self._send(self.server.registry.answer(request))
 
@@ -413,17 +394,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _any
 
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
 
 @contextmanager
 def running() -> Iterator[FakeRegistry]:
     registry = FakeRegistry()
-    try:
+    with registry.server.running():
         yield registry
-    finally:
-        registry.close()
 
 
 # --- images -----------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +19,9 @@ from boxwright.bake.remote import FolderMissing
 from boxwright.cli.main import main
 from boxwright.errors import BoxwrightError
 from support.gitserver import git, publish, serving
+from support.peers import needs
 
-pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+pytestmark = needs("git")
 
 DEFINITION = """
 group "default" { targets = ["top", "part", "named", "caller"] }

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
-import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,54 +12,37 @@ import support.corpus as corpus
 from boxwright import Engine
 from boxwright.build.request import BuildFailed
 from boxwright.registry.client.fetch import DownloadFailed, open_url
-from support.web import web_server
+from support.peers import needs
+from support.web import Asked, Reply, Site, answering
 
 
-class Site(http.server.ThreadingHTTPServer):
-    """One file everywhere. `asked` are (path, whether with a condition); `always` answers 304 whatever is asked."""
+class Page:
+    """One file everywhere; `always` answers 304 whatever is asked."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
         self.content = b"one"
         self.always = False
-        self.asked: list[tuple[str, bool]] = []
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+    def answer(self, asked: Asked) -> Reply:
+        tag = f'"{hashlib.sha256(self.content).hexdigest()}"'
+        if self.always or asked.headers.get("If-None-Match") == tag:
+            return Reply(status=304)
+        return Reply(self.content, headers={"ETag": tag})
 
 
-class _Answer(http.server.BaseHTTPRequestHandler):
-    server: Site
-
-    def do_GET(self) -> None:
-        body = self.server.content
-        tag = f'"{hashlib.sha256(body).hexdigest()}"'
-        conditional = any(name.startswith("If-") for name in self.headers)
-        self.server.asked.append((self.path, conditional))
-        if self.server.always or self.headers.get("If-None-Match") == tag:
-            self.send_response(304)
-            self.end_headers()
-            return
-        self.send_response(200)
-        self.send_header("ETag", tag)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+def conditional(asked: Asked) -> bool:
+    return any(name.startswith("If-") for name in asked.headers)
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
-    server = Site()
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def page() -> Page:
+    return Page()
+
+
+@pytest.fixture
+def site(page: Page) -> Iterator[Site]:
+    with answering(page.answer) as site:
+        yield site
 
 
 @pytest.fixture
@@ -77,9 +57,9 @@ def added(engine: Engine, url: str, flag: str = "") -> str:
     return corpus.tree(engine, "out")["f"].split()[-1]
 
 
-def test_a_checksum_is_compared_whatever_is_known_of_the_url(engine: Engine, site: Site) -> None:
+def test_a_checksum_is_compared_whatever_is_known_of_the_url(engine: Engine, page: Page, site: Site) -> None:
     """What "not modified" confirms is what was there before, not what the Dockerfile wants."""
-    right = {name: f"{name}:{hashlib.new(name, site.content).hexdigest()}" for name in ("sha256", "sha512")}
+    right = {name: f"{name}:{hashlib.new(name, page.content).hexdigest()}" for name in ("sha256", "sha512")}
     plain = added(engine, f"{site.url}/f")
     for wrong in ("sha256:" + "0" * 64, "sha512:" + "0" * 128, right["sha512"][:-1] + "x"):
         for _ in range(2):  # nothing of a failure is remembered
@@ -87,23 +67,24 @@ def test_a_checksum_is_compared_whatever_is_known_of_the_url(engine: Engine, sit
                 added(engine, f"{site.url}/f", f"--checksum={wrong}")
     for name, checksum in right.items():
         assert added(engine, f"{site.url}/f", f"--checksum={checksum}") == plain, name
-    assert all(not conditional for _, conditional in site.asked[1:])
+    assert not any(map(conditional, site.asked[1:]))
     count = len(site.asked)
     added(engine, f"{site.url}/other/f", f"--checksum={right['sha256']}")
     assert len(site.asked) == count  # the content is named, so no server is asked
 
 
-def test_what_did_not_change_is_not_sent_again(engine: Engine, site: Site) -> None:
+def test_what_did_not_change_is_not_sent_again(engine: Engine, page: Page, site: Site) -> None:
     first = added(engine, f"{site.url}/f")
-    assert added(engine, f"{site.url}/f") == first and site.asked == [("/f", False), ("/f", True)]
-    site.content = b"two"
+    assert added(engine, f"{site.url}/f") == first
+    assert [(asked.path, conditional(asked)) for asked in site.asked] == [("/f", False), ("/f", True)]
+    page.content = b"two"
     assert added(engine, f"{site.url}/f") != first
     with pytest.raises(BuildFailed, match="digest mismatch"):
         added(engine, f"{site.url}/f", f"--checksum=sha256:{hashlib.sha256(b'one').hexdigest()[::-1]}")
 
 
-def test_not_modified_is_no_answer_to_a_plain_question(engine: Engine, site: Site) -> None:
-    site.always = True
+def test_not_modified_is_no_answer_to_a_plain_question(engine: Engine, page: Page, site: Site) -> None:
+    page.always = True
     with pytest.raises(BuildFailed, match="invalid response status 304"):
         added(engine, f"{site.url}/f")
     with pytest.raises(DownloadFailed, match="invalid response status 304"):
@@ -113,7 +94,7 @@ def test_not_modified_is_no_answer_to_a_plain_question(engine: Engine, site: Sit
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "[::ffff:127.0.0.1]", "0"])
 def test_an_untrusted_build_does_not_fetch_from_this_machine(engine: Engine, site: Site, host: str) -> None:
     """Neither itself nor by a redirect; nothing was asked."""
-    url = f"http://{host}:{site.server_address[1]}/f"
+    url = f"http://{host}:{site.port}/f"
     with pytest.raises(BuildFailed, match="which is this machine"):
         engine.build(dockerfile_data=f"FROM scratch\nADD {url} /f\n".encode(), untrusted=True)
     assert site.asked == []
@@ -161,15 +142,14 @@ def test_an_untrusted_build_clones_over_http_only(engine: Engine, url: str) -> N
         engine.build(dockerfile_data=f"FROM scratch\nADD {url} /f\n".encode(), untrusted=True)
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+@needs("git")
 def test_an_untrusted_clone_goes_where_the_check_looked(
     engine: Engine, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name that was elsewhere when it was looked at, and is this machine when git asks for it."""
-    port = site.server_address[1]
     monkeypatch.setattr("boxwright.registry.client.guard.check", lambda host: ["192.0.2.1"])
     monkeypatch.setattr("boxwright.build.ops.git._TIMEOUT", 3)
-    text = f"FROM scratch\nADD http://localhost:{port}/a.git /f\n".encode()
+    text = f"FROM scratch\nADD http://localhost:{site.port}/a.git /f\n".encode()
     with pytest.raises(BuildFailed):
         engine.build(dockerfile_data=text, untrusted=True)
     assert site.asked == []
@@ -178,29 +158,22 @@ def test_an_untrusted_clone_goes_where_the_check_looked(
     assert site.asked
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+@needs("git")
 def test_an_untrusted_clone_follows_no_redirection(
     engine: Engine, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server is reached by the address that was checked, and sends git to this machine."""
     monkeypatch.setattr("boxwright.registry.client.guard.check", lambda host: ["127.0.0.1"])
-    asked: list[str] = []
 
-    class Away(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_response(302)
-            self.send_header("Location", f"{site.url}/a.git{self.path.partition('a.git')[2]}")
-            self.end_headers()
+    def away(asked: Asked) -> Reply:
+        place = f"{site.url}/a.git{asked.path.partition('a.git')[2]}"
+        return Reply(status=302, headers={"Location": place})
 
-        def log_message(self, format: str, *args: object) -> None:
-            return None
-
-    with web_server(Away) as here:
-        url = here.replace("127.0.0.1", "elsewhere.invalid") + "/a.git"
+    with answering(away) as elsewhere:
+        url = elsewhere.url.replace("127.0.0.1", "elsewhere.invalid") + "/a.git"
         with pytest.raises(BuildFailed):
             engine.build(dockerfile_data=f"FROM scratch\nADD {url} /f\n".encode(), untrusted=True)
-    assert asked and site.asked == []
+    assert elsewhere.asked and site.asked == []
 
 
 def test_an_untrusted_build_does_not_ask_for_a_name_twice(engine: Engine) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from boxwright.errors import Invalid, Unsupported
 from boxwright.spec import intoto
 from boxwright.spec.digest import Digest
 from support import sbom as files
+from support.gitserver import git
 from support.registry import FakeRegistry
 
 TEXT = b"FROM scratch AS one\nARG V\nCOPY status /var/lib/dpkg/status\nFROM one\nCOPY bin /bin\n"
@@ -289,17 +289,11 @@ def test_materials(engine: Engine, context: Path, tmp_path: Path) -> None:
 def test_the_commit_of_the_context(engine: Engine, context: Path, tmp_path: Path) -> None:
     """Read from the repository's files, packed or not; its password is not told."""
 
-    def git(*words: str) -> str:
-        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
-        return subprocess.run(
-            ["git", *identity, *words], cwd=context, capture_output=True, text=True, check=True
-        ).stdout
-
-    git("init", "-q")
-    git("add", ".")
-    git("commit", "-qm", "x")
-    git("remote", "add", "origin", "https://me:secret@example.org/x.git")
-    revision = git("rev-parse", "HEAD").strip()
+    git(context, "init", "-q")
+    git(context, "add", ".")
+    git(context, "commit", "-qm", "x")
+    git(context, "remote", "add", "origin", "https://me:secret@example.org/x.git")
+    revision = git(context, "rev-parse", "HEAD")
     wanted = {
         "localdir:context": ".",
         "localdir:dockerfile": ".",
@@ -308,7 +302,7 @@ def test_the_commit_of_the_context(engine: Engine, context: Path, tmp_path: Path
     }
     for change in ((), ("pack-refs", "--all"), ("checkout", "-q", "--detach")):
         if change:
-            git(*change)
+            git(context, *change)
         told = provenance(engine, context, tmp_path, "true")
         assert told["runDetails"]["metadata"]["buildkit_metadata"]["vcs"] == wanted
     (context / ".git/HEAD").write_text("ref: refs/../../../etc/passwd\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import http.server
 import io
 import shutil
 import tarfile
@@ -18,7 +17,7 @@ from boxwright.errors import BoxwrightError
 from boxwright.spec.times import epoch_seconds, rfc3339
 from support.gitserver import COMMITTED, git, publish, serving
 from support.image import engine as make_engine
-from support.web import web_server
+from support.web import FileHandler, web_server
 
 MADE = 1_500_000_000  # of the newest file of the archive
 CHANGED = 1_400_000_000  # what the server says of "dated"
@@ -26,10 +25,7 @@ SAID = "Tue, 13 May 2014 16:53:20 GMT"
 LAST = "FROM scratch\nARG SOURCE_DATE_EPOCH\nLABEL at=$SOURCE_DATE_EPOCH\nCOPY <<E /f\nx\nE\n"
 
 
-class Handler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
+class Handler(FileHandler):
     def send_header(self, keyword: str, value: str) -> None:
         if keyword == "Last-Modified":
             value = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +15,9 @@ from boxwright.build.request import BuildFailed, BuildRequest, Output
 from boxwright.layer.view import LayersView
 from support.gitserver import COMMITTED, git, publish, serving
 from support.image import engine as make_engine
+from support.peers import needs
 
-pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+pytestmark = needs("git")
 
 
 class Site(NamedTuple):

@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from boxwright.errors import BoxwrightError, NotFound
 from boxwright.files.disk import DiskFull
 from boxwright.image.builds import BuildRecord, BuildRecords
 from support.registry import running
-from support.web import web_server
+from support.web import Reply, answering
 
 TEXT = b"FROM scratch\nARG V\nLABEL l=$V\nCOPY f /f\n"
 MARKER = "MARKER3fa9"
@@ -187,24 +186,10 @@ def test_a_build_that_is_killed_was_interrupted(engine: Engine, context: Path, e
 # --- passwords ---------------------------------------------------------------------------------
 
 
-class _Answer(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/f" else 404)
-        self.send_header("Content-Length", "1" if self.path == "/f" else "0")
-        self.end_headers()
-        if self.path == "/f":
-            self.wfile.write(b"f")
-
-    do_HEAD = do_GET
-
-    def log_message(self, *words: Any) -> None:
-        pass
-
-
 @pytest.fixture
 def server() -> Iterator[str]:
-    with web_server(_Answer) as url:
-        yield url.removeprefix("http://")
+    with answering(lambda asked: Reply(b"f") if asked.path == "/f" else Reply(status=404)) as site:
+        yield site.host
 
 
 def everything_in(root: Path) -> bytes:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import bz2
-import functools
 import gzip
-import http.server
 import io
 import json
 import lzma
@@ -25,14 +23,9 @@ from boxwright.build.request import BuildFailed, BuildRequest
 from boxwright.errors import BoxwrightError
 from boxwright.spec.platform import Platform
 from support.image import engine as make_engine
-from support.web import web_server
+from support.web import serving_files
 
 AMD, ARM = Platform("linux", "amd64"), Platform("linux", "arm64")
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
 
 @pytest.fixture
@@ -226,7 +219,7 @@ def site(tmp_path: Path) -> Iterator[str]:
         (top / name).write_bytes(archive(compress))
     (top / "file").write_text("a single file")
     (top / "D").write_text("FROM scratch\nCOPY f /from-url\n")
-    with web_server(functools.partial(Quiet, directory=str(top))) as url:
+    with serving_files(top) as url:
         yield url
 
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import io
 import os
-import shutil
-import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,30 +15,12 @@ import support.corpus as corpus
 from boxwright import Engine
 from boxwright.build.request import BuildFailed, BuildRequest
 from boxwright.errors import BoxwrightError
+from support.gitserver import git
 from support.image import engine as make_engine
-from support.web import web_server
+from support.peers import needs
+from support.web import serving_files
 
-pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-def git(directory: Path, *words: str) -> str:
-    env = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(directory),
-        "GIT_AUTHOR_NAME": "a",
-        "GIT_AUTHOR_EMAIL": "a@b",
-        "GIT_COMMITTER_NAME": "a",
-        "GIT_COMMITTER_EMAIL": "a@b",
-        "GIT_CONFIG_NOSYSTEM": "1",
-    }
-    return subprocess.run(
-        ["git", *words], cwd=directory, env=env, check=True, capture_output=True, text=True
-    ).stdout.strip()
+pytestmark = needs("git")
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +53,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
             tar.addfile(info, io.BytesIO(data))
     (top / "Lone").write_text("FROM scratch\nCOPY <<E /made\nhere\nE\n")
     (top / "noise").write_bytes(b"\0" * 100 + b"x" * 20_000_000)
-    with web_server(functools.partial(Quiet, directory=str(top))) as url:
+    with serving_files(top) as url:
         yield url, first
 
 

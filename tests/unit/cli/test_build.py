@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import http.server
 import io
 import json
 import re
@@ -25,7 +24,7 @@ from boxwright.build.progress import (
 from boxwright.cli.context import Context
 from boxwright.cli.main import main
 from boxwright.cli.progress import build as progress_build
-from support.web import web_server
+from support.web import Reply, answering
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -259,18 +258,9 @@ def test_a_check_says_what_would_end_the_build(run: Run, tmp_path: Path, text: s
 
 
 def test_a_dockerfile_from_a_url_is_not_shown_as_the_contexts(run: Run, tmp_path: Path) -> None:
-    class Site(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"FROM scratch as x\n")
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
     (tmp_path / "c/Dockerfile").write_text("FROM scratch\n")
-    with web_server(Site) as url:
-        code, out, _ = run("--check", "-f", f"{url}/Dockerfile", "c")
+    with answering(lambda asked: Reply(b"FROM scratch as x\n")) as site:
+        code, out, _ = run("--check", "-f", f"{site.url}/Dockerfile", "c")
     assert code == 1 and "\nDockerfile:1\n--------------------\n" in out and "c/Dockerfile" not in out
 
 

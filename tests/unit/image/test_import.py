@@ -7,7 +7,6 @@ import gzip
 import io
 import lzma
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from boxwright.layer.scan import TarInvalid
 from boxwright.registry.client.fetch import DownloadFailed, DownloadMissing, ImportFileMissing
 from boxwright.registry.client.peers import PeerAbsent, PeerUnreachable
 from support.image import engine, imported, rootfs, sound
-from support.web import web_server
+from support.web import Asked, Reply, answering
 
 
 @pytest.fixture
@@ -108,28 +107,17 @@ def test_missing_and_odd_sources(eng: Engine, tmp_path: Path) -> None:
         eng.images.import_("http://[bad")
 
 
-class _Serve(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        data = rootfs("a")
-        if self.path == "/missing":
-            self.send_error(404)
-            return
-        if self.path == "/broken":
-            self.send_error(500)
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data[:2000] if self.path == "/torn" else data)
-
-    def log_message(self, *_: object) -> None:
-        pass
+def answer(asked: Asked) -> Reply:
+    data = rootfs("a")
+    torn = Reply(data[:2000], length=len(data))
+    known = {"/missing": Reply(status=404), "/broken": Reply(status=500), "/torn": torn}
+    return known.get(asked.path, Reply(data))
 
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    with web_server(_Serve) as url:
-        yield url
+    with answering(answer) as site:
+        yield site.url
 
 
 def test_urls(eng: Engine, server: str) -> None:

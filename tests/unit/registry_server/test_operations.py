@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ from boxwright.registry.server.events.metrics import Metrics, counted
 from boxwright.registry.server.events.observe import AccessLog
 from support.registry import wait_until
 from support.server import Client, serving
-from support.web import web_server
+from support.web import Asked, Reply, answering
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
@@ -252,25 +251,19 @@ def test_a_task_that_fails_begins_anew(
 
 @contextmanager
 def hook(fail_first: int = 0, port: int = 0) -> Iterator[tuple[str, list[Any]]]:
+    """A receiver of events that fails so many times first: its URL, and the headers and the body of what it took."""
     got: list[Any] = []
     failures = [fail_first]
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            failed = failures[0] > 0
-            failures[0] -= 1
-            if not failed:
-                got.append((dict(self.headers), body))
-            self.send_response(500 if failed else 200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    def answer(asked: Asked) -> Reply:
+        failures[0] -= 1
+        if failures[0] >= 0:
+            return Reply(status=500)
+        got.append((asked.headers, asked.body))
+        return Reply()
 
-        def log_message(self, *arguments: object) -> None:
-            return
-
-    with web_server(Handler, port) as url:
-        yield f"{url}/hook", got
+    with answering(answer, port) as site:
+        yield f"{site.url}/hook", got
 
 
 def test_events(tmp_path: Path) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import http.server
 import os
-import shutil
 import subprocess
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +17,8 @@ from boxwright.registry.server.builds.sources import (
     SourceServerUnknown,
 )
 from boxwright.runtime.git import GitUrlInvalid
+from support.peers import needs
+from support.web import Asked, Reply, Site, answering
 
 TOKEN = "hush-hush"
 
@@ -106,34 +105,15 @@ def test_the_token_reaches_git_alone(tmp_path: Path) -> None:
 # --- which servers -----------------------------------------------------------------------------------
 
 
-class Site(http.server.ThreadingHTTPServer):
-    """No repository, at which git knocks all the same; `asked` are paths. With `away` it sends everybody there."""
-
-    def __init__(self, away: str = "") -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
-        self.away, self.asked, self.port = away, list[str](), self.server_address[1]
-        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
-
-
-class _Answer(http.server.BaseHTTPRequestHandler):
-    server: Site
-
-    def do_GET(self) -> None:
-        self.server.asked.append(self.path)
-        self.send_response(302 if self.server.away else 404)
-        if self.server.away:
-            self.send_header("Location", f"{self.server.away}{self.path}")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        return None
+def nothing(asked: Asked) -> Reply:
+    """No repository, at which git knocks all the same."""
+    return Reply(status=404)
 
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    with Site() as server:
-        yield server
-        server.shutdown()
+    with answering(nothing) as site:
+        yield site
 
 
 def run_git(words: Sequence[str], env: Mapping[str, str]) -> int:
@@ -155,7 +135,7 @@ def test_a_link_does_not_lead_to_this_machine(site: Site, tmp_path: Path, url: s
     assert site.asked == []
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+@needs("git")
 def test_git_connects_where_the_check_looked(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,16 +147,15 @@ def test_git_connects_where_the_check_looked(
     assert fetch(f"http://localhost:{site.port}/a.git", tmp_path / "out", local=True) and site.asked
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+@needs("git")
 def test_git_follows_no_redirection_of_a_server(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "check", lambda host: ["127.0.0.1"])
-    with Site(f"http://127.0.0.1:{site.port}") as away:
+    with answering(lambda asked: Reply(status=302, headers={"Location": site.url + asked.path})) as away:
         assert fetch(f"http://elsewhere.invalid:{away.port}/a.git", tmp_path / "out")
         assert away.asked and site.asked == []
         assert fetch(f"http://127.0.0.1:{away.port}/a.git", tmp_path / "out", local=True) and site.asked
-        away.shutdown()
 
 
 def test_a_server_without_an_address_is_not_asked_for_again(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from boxwright.runtime import git
 from boxwright.spec.urls import public
+from support.peers import needs
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_broken_url_is_an_error_without_its_password() -> None:
     assert "hush" not in str(caught.value)
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+@needs("git")
 def test_git_reads_it_from_its_environment(tmp_path: Path) -> None:
     env = git.environment({"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}, "https://h:1/a", "basic eDp5")
 
@@ -54,7 +54,7 @@ def test_git_reads_it_from_its_environment(tmp_path: Path) -> None:
     assert said("config", "core.hooksPath").strip() == "/dev/null"
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+@needs("git")
 @pytest.mark.parametrize(
     "url",
     [

@@ -8,8 +8,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,7 +29,7 @@ from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import DiffID, Digest
 from support.gha import github, token
 from support.s3 import s3
-from support.web import web_server
+from support.web import Asked, Reply, Site, answering
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -211,29 +210,15 @@ def test_what_was_sent_of_a_layer_is_taken_back_when_it_fails(http: Http) -> Non
         assert not bucket.client.list_multipart_uploads(Bucket=bucket.name).get("Uploads")
 
 
-@contextmanager
-def answering(answers: Sequence[tuple[int, bytes]]) -> Iterator[tuple[str, list[str]]]:
-    """A server that gives these answers in turn: its URL, and what it was asked for."""
-    left, asked = iter(answers), list[str]()
+def in_turn(answers: Sequence[tuple[int, bytes]]) -> AbstractContextManager[Site]:
+    """A server that gives these answers in turn."""
+    left = iter(answers)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(asked: Asked) -> Reply:
+        status, body = next(left)
+        return Reply(body, status)
 
-        def handle_one_request(self) -> None:
-            self.raw_requestline = self.rfile.readline()
-            if not self.raw_requestline or not self.parse_request():
-                self.close_connection = True
-                return
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            asked.append(f"{self.command} {self.path}")
-            status, body = next(left)
-            self.send_response_only(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    with web_server(Handler) as url:
-        yield url, asked
+    return answering(answer)
 
 
 def test_an_error_behind_status_200_is_one(http: Http) -> None:
@@ -248,9 +233,9 @@ def test_an_error_behind_status_200_is_one(http: Http) -> None:
         (200, b'<?xml version="1.0"?>\n<Error><Code>InternalError</Code></Error>'),
         (200, b"<CompleteMultipartUploadResult/>"),
     ]
-    with answering(answers) as (url, asked):
+    with in_turn(answers) as site:
         place = parse_to(
-            f"type=s3,bucket=b,region=r,access_key_id=x,secret_access_key=y,use_path_style=true,endpoint_url={url}"
+            f"type=s3,bucket=b,region=r,access_key_id=x,secret_access_key=y,use_path_style=true,endpoint_url={site.url}"
         )
         Bucket(place, http, part=LEAST).put(
             "key",
@@ -259,7 +244,7 @@ def test_an_error_behind_status_200_is_one(http: Http) -> None:
             hashlib.sha256(bytes(LEAST + 1)).hexdigest(),
         )
     named = "uploadId=a%26b%2Fc"
-    assert asked == [
+    assert [f"{asked.method} {asked.path}" for asked in site.asked] == [
         "POST /b/key?uploads=",
         f"PUT /b/key?partNumber=1&{named}",
         f"PUT /b/key?partNumber=2&{named}",
