@@ -27,6 +27,9 @@ _BOTH: Mapping[str, tuple[str, ...]] = {
         "name",
         "endpoint_url",
         "use_path_style",
+        "retry_mode",
+        "retry_max_attempts",
+        "disable_accept_encoding",
         "access_key_id",
         "secret_access_key",
         "session_token",
@@ -48,6 +51,7 @@ _TO: Mapping[str, tuple[str, ...]] = {
     "s3": ("mode", "ignore-error", "touch_refresh", "upload_parallelism"),
     "gha": ("mode", "ignore-error"),
 }
+RETRY_MODES = ("standard", "adaptive")
 _SECRET = ("access_key_id", "secret_access_key", "session_token", "token", "ghtoken")
 _ENVIRONMENT: Mapping[str, tuple[tuple[str, str], ...]] = {
     "s3": (("bucket", "AWS_BUCKET"), ("region", "AWS_REGION")),
@@ -222,8 +226,14 @@ def _check(place: CachePlace, option: str) -> None:
         Reference.parse(place.options["ref"])
     for key in ("registry.insecure", "force-compression", "ignore-error", "image-manifest"):
         place.flag(key)
-    for key in ("oci-mediatypes", "use_path_style", "reset"):
+    for key in ("oci-mediatypes", "use_path_style", "reset", "disable_accept_encoding"):
         place.flag(key)
+    place.number("retry_max_attempts", None)
+    if place.options.get("retry_mode", "standard").lower() not in RETRY_MODES:
+        raise RequestInvalid(
+            f"{option}: unknown retry_mode {place.options['retry_mode'][:80]!r}",
+            hint=" or ".join(RETRY_MODES),
+        )
     seconds(place.options.get("timeout", ""), 0)
     if place.type == "gha" and place.options.get("version", "2") != "2":
         raise RequestInvalid(

@@ -3,6 +3,8 @@
     PREFIX + MANIFESTS_PREFIX + name     the config, whose layers say what they are
     PREFIX + BLOBS_PREFIX + digest       a layer
 
+Requests sign no Accept-Encoding, which servers in between may change: ``disable_accept_encoding`` asks for what is so.
+
 A layer's digest is the SHA-256 that a signature wants to know of its body, so that the server checks what it stores. A
 layer that is larger than a part is sent in parts, each with its own SHA-256: S3 takes at most 5 GiB at once, and what
 breaks off is sent again from there. Parts of a write that fails are taken back; those of a process that was killed stay
@@ -51,8 +53,9 @@ if TYPE_CHECKING:
 _PART = 16 << 20  # bytes, which are in memory while they are sent
 _MOST_PARTS = 10_000  # of one object
 _COPIED = 5 << 30  # bytes that S3 copies at once
-_TRIES = 4
+_TRIES = 4  # where `retry_max_attempts` says nothing
 _PAUSE = 0.3  # seconds before the second try; doubles
+_BUSY = frozenset({429, 503})  # after which the mode `adaptive` holds every request back, not that one alone
 _ANSWER = 64 << 10  # bytes
 _CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,80})</Code>")
 _FAILED = re.compile(rb"\A\s*(?:<\?xml[^>]*>\s*)?<Error[\s>]")
@@ -78,6 +81,9 @@ class Bucket:
         )
         self._http = http
         self._part, self._copied = part, copied
+        self._tries = place.number("retry_max_attempts", 0) or _TRIES
+        self._adaptive = options.get("retry_mode", "").lower() == "adaptive"
+        self._quiet_until = 0.0  # of time.monotonic
         self.name = options["bucket"]
         self._base = _base(place)
         prefix = options.get("prefix", "")
@@ -177,7 +183,7 @@ class Bucket:
     def _ask(self, method: str, key: str, *, query: str = "", headers: Mapping[str, str], body: bytes) -> str:
         """The document that answers. One that begins with status 200 may be an error yet: the server began to answer
         before it knew."""
-        for attempt in range(_TRIES):
+        for attempt in range(self._tries):
             reply = self._request(method, key, query=query, headers=headers, body=body)
             said = reply.read_all(_ANSWER)
             if not _FAILED.match(said):
@@ -204,7 +210,9 @@ class Bucket:
         opener, payload = body if isinstance(body, tuple) else (None, hashlib.sha256(body).hexdigest())
         if opener is None and method in ("PUT", "POST"):
             sent["Content-Length"] = str(len(body))
-        for attempt in range(_TRIES):
+        for attempt in range(self._tries):
+            if self._adaptive:
+                time.sleep(max(self._quiet_until - time.monotonic(), 0))
             try:
                 signed = self._signer.signed(method, url, headers=sent, payload=payload)
                 opened = opener() if opener is not None else None
@@ -220,13 +228,15 @@ class Bucket:
                     if opened is not None:
                         opened.close()
             except Unavailable:
-                if attempt + 1 == _TRIES:
+                if attempt + 1 == self._tries:
                     raise
             else:
                 if reply.status in ok:
                     return reply
                 said = reply.read_all(_ANSWER)
-                if reply.status not in AGAIN or attempt + 1 == _TRIES:
+                if reply.status in _BUSY:
+                    self._quiet_until = time.monotonic() + _PAUSE * 2**attempt
+                if reply.status not in AGAIN or attempt + 1 == self._tries:
                     raise refused(reply.status, self._what(key), _code(said))
             time.sleep(_PAUSE * 2**attempt)
         raise AssertionError("the last try returns or raises")

@@ -106,6 +106,13 @@ def test_an_sdk_gives_texts_or_places(tmp_path: object) -> None:
     assert request_of(None, {"build_args": {"BUILDKIT_INLINE_CACHE": "1"}}).inline_cache
 
 
+def test_how_a_bucket_is_asked_again() -> None:
+    parse_from(f"{S3},retry_mode=Adaptive,retry_max_attempts=3,disable_accept_encoding=true")
+    for wrong in ("retry_mode=often", "retry_max_attempts=-1", "disable_accept_encoding=perhaps"):
+        with pytest.raises(RequestInvalid):
+            parse_to(f"{S3},{wrong}")
+
+
 def test_values() -> None:
     place = parse_to(f"{S3},ignore-error=true,upload_parallelism=7,name=a;b")
     assert place.flag("ignore-error") and not place.flag("use_path_style") and place.flag("x", True)

@@ -19,7 +19,13 @@ from boxwright.build.remotecache.config import CacheConfig, CacheLayer, OwnRecor
 from boxwright.build.remotecache.gha import GhaSink, GhaSource, JobToken
 from boxwright.build.remotecache.local import LocalSink, LocalSource
 from boxwright.build.remotecache.options import parse_from, parse_to
-from boxwright.build.remotecache.places import DIFF_ID, CacheCorrupt, CacheDenied, CacheMissing
+from boxwright.build.remotecache.places import (
+    DIFF_ID,
+    CacheCorrupt,
+    CacheDenied,
+    CacheMissing,
+    CacheUnavailable,
+)
 from boxwright.build.remotecache.s3 import Bucket, S3Sink, S3Source
 from boxwright.errors import BoxwrightError
 from boxwright.registry.client.config import ClientConfig
@@ -210,6 +216,9 @@ def test_what_was_sent_of_a_layer_is_taken_back_when_it_fails(http: Http) -> Non
         assert not bucket.client.list_multipart_uploads(Bucket=bucket.name).get("Uploads")
 
 
+PATH_STYLE = "type=s3,bucket=b,region=r,access_key_id=x,secret_access_key=y,use_path_style=true,endpoint_url="
+
+
 def in_turn(answers: Sequence[tuple[int, bytes]]) -> AbstractContextManager[Site]:
     """A server that gives these answers in turn."""
     left = iter(answers)
@@ -234,10 +243,7 @@ def test_an_error_behind_status_200_is_one(http: Http) -> None:
         (200, b"<CompleteMultipartUploadResult/>"),
     ]
     with in_turn(answers) as site:
-        place = parse_to(
-            f"type=s3,bucket=b,region=r,access_key_id=x,secret_access_key=y,use_path_style=true,endpoint_url={site.url}"
-        )
-        Bucket(place, http, part=LEAST).put(
+        Bucket(parse_to(PATH_STYLE + site.url), http, part=LEAST).put(
             "key",
             lambda: io.BytesIO(bytes(LEAST + 1)),
             LEAST + 1,
@@ -251,6 +257,24 @@ def test_an_error_behind_status_200_is_one(http: Http) -> None:
         f"POST /b/key?{named}",
         f"POST /b/key?{named}",
     ]
+
+
+def test_a_busy_server_is_asked_so_often(http: Http) -> None:
+    with in_turn([(503, b""), (200, b"x"), (503, b""), (503, b""), (200, b"y")]) as site:
+        assert (
+            Bucket(parse_to(f"{PATH_STYLE}{site.url},retry_max_attempts=2"), http).get("a").read_all(9)
+            == b"x"
+        )
+        once = Bucket(parse_to(f"{PATH_STYLE}{site.url},retry_max_attempts=1"), http)
+        with pytest.raises(CacheUnavailable):
+            once.get("b")
+        held = Bucket(parse_to(f"{PATH_STYLE}{site.url},retry_max_attempts=1,retry_mode=adaptive"), http)
+        with pytest.raises(CacheUnavailable):
+            held.get("c")
+        begun = time.monotonic()
+        assert held.get("d").read_all(9) == b"y"  # another object, which waits all the same
+        assert time.monotonic() - begun > 0.2
+    assert site.paths == ["/b/a", "/b/a", "/b/b", "/b/c", "/b/d"]
 
 
 def test_a_wrong_key_is_no_way_in(http: Http) -> None:
