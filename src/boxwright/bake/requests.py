@@ -99,7 +99,7 @@ def request_of(
     """The request for one target. `results` are the images of the targets that it uses; `used`: another target uses
     this one's; `source` is where its definition lies. Raises RequestInvalid, DefinitionInvalid, FolderMissing."""
     from boxwright.build import options
-    from boxwright.build.attest.asked import default_attestations
+    from boxwright.build.attest.asked import artifact_attestations, default_attestations
     from boxwright.build.fields import RequestInvalid
     from boxwright.spec.units import parse_size
 
@@ -139,6 +139,7 @@ def request_of(
             "shm_size": parse_size(target.get("shm-size") or "0"),
             "outputs": _outputs(target, used),
             "default_attestations": default_attestations(environ),
+            "artifact_attestations": artifact_attestations(environ),
         }
         for setting, name in _AS_TEXT.items():
             given[name] = [entry.to_text() for entry in target.get(setting) or ()]

@@ -124,7 +124,12 @@ def form_of(request: BuildRequest, epoch: int | None) -> ImageForm:
     if request.squash not in ("", "new", "all"):
         raise RequestInvalid(f"invalid squash {request.squash!r}", hint="new or all")
     exactly = request.timestamp is not None
-    return ImageForm(epoch=epoch, rewrite=request.rewrite_timestamp or exactly, exactly=exactly)
+    return ImageForm(
+        epoch=epoch,
+        rewrite=request.rewrite_timestamp or exactly,
+        exactly=exactly,
+        artifact_attestations=request.artifact_attestations,
+    )
 
 
 def new_ref() -> str:

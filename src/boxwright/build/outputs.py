@@ -76,7 +76,7 @@ class ImageForm:
     foreign: bool = False  # layers that registries may not hold stay such
     annotations: tuple[Annotation, ...] = ()
     inline_attestations: bool = True
-    artifact_attestations: bool = False
+    artifact_attestations: bool = True
 
     @property
     def plain(self) -> bool:
@@ -313,7 +313,7 @@ def _form(given: _Attributes, around: Surroundings) -> ImageForm:
         foreign=given.flag("prefer-nondist-layers", False),
         annotations=annotations,
         inline_attestations=given.flag("attestation-inline", given.output.type in ("image", "registry")),
-        artifact_attestations=given.flag("oci-artifact", False),
+        artifact_attestations=given.flag("oci-artifact", oci and around.form.artifact_attestations),
     )
 
 

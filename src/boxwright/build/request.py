@@ -121,6 +121,7 @@ class BuildRequest:
     outputs: tuple[Output, ...] = ()
     attests: tuple[Attest, ...] = ()
     default_attestations: bool = True  # an image that is pushed says how it was built
+    artifact_attestations: bool = True  # attestations are OCI artifacts where the output does not say
     squash: str = ""  # new: all layers of this build are one; all: those of the base, too
     source_date_epoch: int | None = None  # unix seconds: the latest time in config and history
     rewrite_timestamp: bool = False  # and in new layers

@@ -54,6 +54,10 @@ ENVIRONMENT = (
         "BUILDX_NO_DEFAULT_ATTESTATIONS",
         "Whether a pushed image says how it was built only when it is asked for",
     ),
+    (
+        "BUILDX_NO_DEFAULT_OCI_ARTIFACT",
+        "Whether attestations have an image's form where `oci-artifact` does not say",
+    ),
     ("BUILDX_BUILDER", "The builder, when `--builder` does not say"),
     ("BUILDX_BAKE_FILE", "Files of `bake`, when `-f` does not say; separated by BUILDX_BAKE_PATH_SEPARATOR"),
     ("BUILDX_BAKE_PATH_SEPARATOR", "What separates them (default `:`)"),

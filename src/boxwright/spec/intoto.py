@@ -1,5 +1,5 @@
 """In-toto statements and the manifests that carry them beside an image, as BuildKit lays them out
-(docs/attestations/attestation-storage.md there; in-toto attestation v1 and v0.1).
+(docs/attestations/attestation-storage.md there; in-toto attestation v1).
 
 An index has, behind its images, one attestation manifest for each of them: of the platform unknown/unknown, with an
 annotation that names the image's manifest. Its layers are statements, each about that manifest's digest.
@@ -30,7 +30,7 @@ ARTIFACT = "application/vnd.docker.attestation.manifest.v1+json"
 SPDX = "https://spdx.dev/Document"
 SLSA = "https://slsa.dev/provenance/"
 LARGEST = 40 << 20  # bytes of a statement: what BuildKit reads of one
-_TYPE = "https://in-toto.io/Statement/v0.1"  # what BuildKit writes, and cosign's and buildx's readers know
+_TYPE = "https://in-toto.io/Statement/v1"
 _NOWHERE = Platform("unknown", "unknown")
 
 

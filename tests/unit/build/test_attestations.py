@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from boxwright import Engine
-from boxwright.build.attest.asked import Attestations, Provenance, attestations, given, scanned
+from boxwright.build.attest.asked import (
+    Attestations,
+    Provenance,
+    artifact_attestations,
+    attestations,
+    given,
+    scanned,
+)
 from boxwright.build.fields import RequestInvalid
 from boxwright.build.options import outputs, request_of
 from boxwright.build.request import Attest, BuildResult
@@ -135,16 +142,13 @@ def test_a_push_says_how_it_was_built(engine: Engine, context: Path, registry: F
         "vnd.docker.reference.type": "attestation-manifest",
     }
     assert registry.manifests["lib/app"][result.target][1] == registry.manifests["lib/app"]["1"][1]
-    layers = [layer["digest"] for layer in pushed.manifests[0]["layers"]]
-    assert pushed.config() == {
-        "architecture": "unknown",
-        "os": "unknown",
-        "config": {},
-        "rootfs": {"type": "layers", "diff_ids": layers},
-    }
+    (manifest,) = pushed.manifests
+    assert manifest["artifactType"] == "application/vnd.docker.attestation.manifest.v1+json"
+    assert manifest["config"]["mediaType"] == "application/vnd.oci.empty.v1+json"
+    assert manifest["subject"]["digest"] == image["digest"] and pushed.config() == {}
     (statement,) = pushed.statements()
     assert (statement["_type"], statement["predicateType"]) == (
-        "https://in-toto.io/Statement/v0.1",
+        "https://in-toto.io/Statement/v1",
         "https://slsa.dev/provenance/v1",
     )
     algorithm, _, hexed = image["digest"].partition(":")
@@ -192,13 +196,27 @@ def test_several_platforms(engine: Engine, context: Path, registry: FakeRegistry
         assert "sha256:" + subject["digest"]["sha256"] == image["digest"]
 
 
-def test_an_oci_artifact(engine: Engine, context: Path, registry: FakeRegistry) -> None:
-    build(engine, context, f"type=registry,oci-artifact=true,name={registry.host}/lib/app:1")
+@pytest.mark.parametrize("asked", ["option", "environment"])
+def test_in_the_form_of_an_image(engine: Engine, context: Path, registry: FakeRegistry, asked: str) -> None:
+    name = f"{registry.host}/lib/app:1"
+    if asked == "option":
+        build(engine, context, f"type=registry,oci-artifact=false,name={name}")
+    else:
+        build(
+            engine,
+            context,
+            f"type=registry,name={name}",
+            artifact_attestations=artifact_attestations({"BUILDX_NO_DEFAULT_OCI_ARTIFACT": "1"}),
+        )
     pushed = Pushed(registry, "1")
     (manifest,) = pushed.manifests
-    assert manifest["artifactType"] == "application/vnd.docker.attestation.manifest.v1+json"
-    assert manifest["config"]["mediaType"] == "application/vnd.oci.empty.v1+json"
-    assert manifest["subject"]["digest"] == pushed.images[0]["digest"] and pushed.config() == {}
+    assert "subject" not in manifest and "artifactType" not in manifest
+    assert pushed.config() == {
+        "architecture": "unknown",
+        "os": "unknown",
+        "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in manifest["layers"]]},
+    }
 
 
 def test_attestations_survive_the_collector(engine: Engine, context: Path, registry: FakeRegistry) -> None:

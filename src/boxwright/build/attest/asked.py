@@ -171,6 +171,11 @@ def default_attestations(environ: Mapping[str, str]) -> bool:
     return go_bool(environ.get("BUILDX_NO_DEFAULT_ATTESTATIONS", "")) is not True
 
 
+def artifact_attestations(environ: Mapping[str, str]) -> bool:
+    """Whether attestations are OCI artifacts where an output does not say: BUILDX_NO_DEFAULT_OCI_ARTIFACT."""
+    return go_bool(environ.get("BUILDX_NO_DEFAULT_OCI_ARTIFACT", "")) is not True
+
+
 def listed(plan: Plan, given: Mapping[str, str | None]) -> list[PlannedStage]:
     """The stages beside the result that it needs and that are to be listed, too."""
     needed = {vertex.id for vertex in walk(plan.target)}

@@ -157,7 +157,12 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
     from pathlib import Path
 
     from boxwright.build import options
-    from boxwright.build.attest.asked import default_attestations, given, told_provenance
+    from boxwright.build.attest.asked import (
+        artifact_attestations,
+        default_attestations,
+        given,
+        told_provenance,
+    )
     from boxwright.build.request import BuildRequest
     from boxwright.cli.build import calls
 
@@ -211,6 +216,7 @@ def _request(ctx: Context, args: Namespace) -> BuildRequest:
         outputs=_formed(args.format, options.outputs(_given(args.output), load=args.load, push=args.push)),
         attests=given(args.attest, args.provenance, args.sbom),
         default_attestations=default_attestations(environ),
+        artifact_attestations=artifact_attestations(environ),
         squash="all" if args.squash_all else "new" if args.squash else "",
         timestamp=_seconds("timestamp", args.timestamp),
         source_date_epoch=_seconds("source-date-epoch", args.source_date_epoch),
