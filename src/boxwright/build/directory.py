@@ -8,6 +8,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from boxwright.files.disk import whole_file
 from boxwright.files.entries import set_mode
 from boxwright.files.trees import remove_tree
 from boxwright.files.whole import beside
@@ -68,6 +69,16 @@ class Written:
             self._paths.add(below)
             if self._mtime is not None:
                 os.utime(self._top / below, ns=(self._mtime, self._mtime))
+
+    def add_file(self, name: str, content: bytes, below: str = "") -> None:
+        """Write a file beside a tree that was added there. Raises OSError, DiskError."""
+        directory = self._top / below
+        with whole_file(directory / name) as out:
+            out.write(content)
+        self._paths.add(f"{below}/{name}" if below else name)
+        if self._mtime is not None:
+            for path in (directory / name, directory) if below else (directory / name,):
+                os.utime(path, ns=(self._mtime, self._mtime))
 
     def remove_others(self) -> None:
         """Remove what is in the directory and in no result. Raises OSError."""

@@ -81,16 +81,13 @@ def write_files(output: FilesOutput, trees: Sequence[ResultTree]) -> list[str]:
         return []
     from boxwright.build.directory import Written
 
-    top = Path(output.dest)
-    written = Written(top, mtime)
+    written = Written(Path(output.dest), mtime)
     for tree in trees:
         written.add(tree.view, tree.directory if split else "")
+        for name, raw in tree.said:
+            written.add_file(name, raw, tree.directory if split else "")
     if output.delete:
         written.remove_others()
-    for tree in trees:
-        for name, raw in tree.said:
-            with whole_file(top / (tree.directory if split else "") / name) as out:
-                out.write(raw)
     return written.left_out
 
 

@@ -389,3 +389,21 @@ def test_a_statement_moves_to_another_digest() -> None:
     ):
         with pytest.raises(intoto.StatementInvalid):
             intoto.moved(wild, old, new)
+
+
+@pytest.mark.parametrize("platforms", [(), ("linux/amd64", "linux/arm64")])
+@pytest.mark.parametrize("kind", ["local", "tar"])
+def test_files_have_the_time_of_the_others(
+    engine: Engine, context: Path, tmp_path: Path, kind: str, platforms: tuple[str, ...]
+) -> None:
+    out = tmp_path / "out"
+    epoch = 1_700_000_000
+    options: dict[str, Any] = {"platforms": platforms} if platforms else {}
+    build(engine, context, f"type={kind},dest={out}", provenance=True, source_date_epoch=epoch, **options)
+    if kind == "tar":
+        with tarfile.open(out) as tar:
+            times = {member.name: member.mtime for member in tar}
+    else:
+        times = {str(path.relative_to(out)): int(path.stat().st_mtime) for path in out.rglob("*")}
+    assert sum(name.endswith("provenance.json") for name in times) == max(len(platforms), 1)
+    assert set(times.values()) == {epoch}
