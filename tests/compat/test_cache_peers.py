@@ -16,22 +16,14 @@ import pytest
 import support.images
 from boxwright.build.progress import StepFailure
 from boxwright.build.remotecache.options import parse_all
-from support import REAL_ROOT
 from support.caches import StepCached, StepStarted
 from support.corpus import leave
 from support.gha import github
 from support.gitserver import git, publish, serving
 from support.image import engine as make_engine
-from support.peers import docker_registry, dockerd, needs
+from support.peers import DOCKERD, docker_registry, dockerd, needs
 
-pytestmark = [
-    pytest.mark.peer,
-    pytest.mark.rooted,
-    pytest.mark.slow,
-    pytest.mark.skipif(not REAL_ROOT, reason="needs root"),
-    needs("docker", "dockerd"),
-    pytest.mark.skipif(not support.images.have_busybox(), reason="busybox-static is not installed"),
-]
+pytestmark = DOCKERD
 DOCKERFILE = """\
 FROM busybox AS build
 ARG GREETING="a < b && c"

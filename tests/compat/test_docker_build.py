@@ -23,19 +23,12 @@ import support.differences as differences
 import support.images
 from boxwright import Engine
 from boxwright.cli.main import main
-from support import DATA, REAL_ROOT
+from support import DATA
 from support.built import history, opened, settings
 from support.corpus import leave
-from support.peers import dockerd, needs
+from support.peers import DOCKERD, dockerd
 
-pytestmark = [
-    pytest.mark.peer,
-    pytest.mark.rooted,
-    pytest.mark.slow,
-    pytest.mark.skipif(not REAL_ROOT, reason="needs root"),
-    needs("docker", "dockerd"),
-    pytest.mark.skipif(not support.images.have_busybox(), reason="busybox-static is not installed"),
-]
+pytestmark = DOCKERD
 CASES: list[dict[str, Any]] = json.loads((DATA / "dockerfiles.json").read_text())
 
 

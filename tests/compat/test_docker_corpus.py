@@ -21,18 +21,10 @@ import support.differences as differences
 import support.images
 from boxwright import Engine
 from boxwright.cli.main import main
-from support import REAL_ROOT
 from support.built import opened, settings
-from support.peers import dockerd, needs
+from support.peers import DOCKERD, dockerd
 
-pytestmark = [
-    pytest.mark.peer,
-    pytest.mark.rooted,
-    pytest.mark.slow,
-    pytest.mark.skipif(not REAL_ROOT, reason="needs root"),
-    needs("docker", "dockerd"),
-    pytest.mark.skipif(not support.images.have_busybox(), reason="busybox-static is not installed"),
-]
+pytestmark = DOCKERD
 BASES = ("busybox", "alpine", "debian:bookworm-slim", "mirror.gcr.io/busybox", "mirror.gcr.io/alpine")
 
 

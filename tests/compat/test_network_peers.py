@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from support.containers import IMAGE, eventually
+from support.containers import IMAGE
 from support.netns import WEB, docker_in, private_host, reached, reaches
 from support.peers import needs
+from support.waiting import eventually
 
 pytestmark = [pytest.mark.rooted, needs("dockerd", "docker")]
 BOXED, DOCKED = 8080, 8081  # published ports

@@ -13,8 +13,8 @@ import pytest
 from support.browser import Browser, browser
 from support.images_pushed import push_artifact, push_image, push_index
 from support.peers import needs
-from support.registry import wait_until
 from support.server import Client, serving
+from support.waiting import eventually
 
 pytest.importorskip("aiohttp")
 pytestmark = [pytest.mark.peer, needs("chromedriver", "chromium")]
@@ -142,9 +142,9 @@ def test_a_build_is_asked_for_and_followed(page: Browser, registry: Client) -> N
     page.log()  # what tests before left there
     page.click(".facts a[href$=_builds]")
     page.click(".head button")
-    wait_until(lambda: page.open(page.url) or "failed" in page.texts("tbody .badge"), 30)
+    eventually(lambda: page.open(page.url) or "failed" in page.texts("tbody .badge"), 30)
     page.click("tbody th a")
-    wait_until(lambda: page.open(page.url) or page.texts(".log") == ["built " + "w" * 300], 30)
+    eventually(lambda: page.open(page.url) or page.texts(".log") == ["built " + "w" * 300], 30)
     assert page.log() == []
 
 
@@ -236,10 +236,10 @@ def test_log_in_and_out(page: Browser, tmp_path: Path) -> None:
         page.type("#password", "right password\ue007")
         assert page.shows(".account .user", ["alice"]) and page.url == f"http://{client.host}/r/alice/secret"
         page.click(".head button")
-        wait_until(lambda: page.text(".head button").startswith("★"), 30)
+        eventually(lambda: page.text(".head button").startswith("★"), 30)
         assert page.run("return document.cookie") == ""  # out of reach of scripts
         page.click(".account button")
-        wait_until(lambda: page.url == f"http://{client.host}/", 30)
+        eventually(lambda: page.url == f"http://{client.host}/", 30)
         assert page.texts(".hits h2") == []
         page.open(f"http://{client.host}/r/alice/secret")
         assert "/login" in page.url

@@ -12,39 +12,13 @@ from pathlib import Path
 import pytest
 
 from boxwright import Engine
-from boxwright.content.layout import Layout
 from boxwright.spec.descriptor import Descriptor
-from boxwright.spec.manifest import Index
 from support import REAL_ROOT
-from support.peers import Boxwright, docker_registry, dockerd, needs, podman, run
-from support.registry import Image, make_image, noise
+from support.peers import Boxwright, docker_registry, dockerd, layout, needs, podman, run
+from support.registry import make_image, noise
 
 pytestmark = [pytest.mark.peer, needs("docker-registry", "skopeo")]
 FILES = ({"bin/app": b"#!/bin/sh\necho hi\n", "etc/x": b"x" * 100_000}, {"data": noise(3_000_000)})
-
-
-def layout(path: Path, name: str, *images: Image) -> Descriptor:
-    """An OCI layout with one image, or an index of several."""
-    target = Layout(path, create=True)
-    entries = []
-    for image in images:
-        for blob in (image.config, *image.layers):
-            target.push(Descriptor.of(blob, "x"), io.BytesIO(blob))
-        target.push(image.manifest.descriptor, io.BytesIO(image.manifest.raw))
-        config = json.loads(image.config)
-        from boxwright.spec.platform import Platform
-
-        entries.append(
-            Descriptor.of(image.manifest.raw, image.manifest.media_type, platform=Platform.from_json(config))
-        )
-    if len(entries) == 1:
-        desc = entries[0]
-    else:
-        index = Index.compose(entries)
-        target.push(index.descriptor, io.BytesIO(index.raw))
-        desc = index.descriptor
-    target.tag(name, desc)
-    return desc
 
 
 @pytest.fixture(scope="module")

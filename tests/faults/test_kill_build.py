@@ -19,7 +19,7 @@ import support.images
 from boxwright import Engine
 from support import REAL_ROOT
 from support.chance import chance, rounds
-from support.containers import eventually
+from support.waiting import eventually
 
 ROUNDS = 10
 rooted = [

@@ -25,8 +25,9 @@ from typing import Any
 import pytest
 
 from support.chance import chance, seconds_to_run
-from support.containers import IMAGE, eventually
+from support.containers import IMAGE
 from support.netns import Host, private_host
+from support.waiting import eventually
 
 pytestmark = [pytest.mark.rooted, pytest.mark.soak]
 

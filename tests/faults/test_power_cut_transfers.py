@@ -32,8 +32,9 @@ from support.powercut import (
     usable,
     worked,
 )
-from support.registry import make_image, noise, wait_until
+from support.registry import make_image, noise
 from support.server import Client
+from support.waiting import eventually
 
 pytestmark = [
     pytest.mark.rooted,
@@ -95,7 +96,7 @@ class Place:
             return False
 
         try:
-            wait_until(answers, 30)
+            eventually(answers, 30)
             yield client
         finally:
             server.terminate()

@@ -27,8 +27,8 @@ from boxwright.registry.server.store.catalog import RegistryCatalog
 from boxwright.registry.server.store.fsck import check
 from support import REAL_ROOT
 from support.peers import free_port
-from support.registry import wait_until
 from support.server import Client, serving
+from support.waiting import eventually
 from support.web import Asked, Reply, answering
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -264,7 +264,7 @@ def test_a_killed_server_leaves_nothing_that_the_next_does_not_remove(
     workers = served.workers()
     served.process.kill()
     served.process.wait()
-    wait_until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+    eventually(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
     left = list((tmp_path / "reg/metrics").iterdir())
     assert len(left) == 1 and not any((tmp_path / "tmp").iterdir())
     served = Served(tmp_path / "reg")
@@ -350,7 +350,7 @@ def test_a_worker_dies_within_an_upload(tmp_path: Path) -> None:
                 f"PATCH {location} HTTP/1.1\r\nHost: x\r\nContent-Length: 6000000\r\n\r\n".encode()
                 + data[3_000_000:8_000_000]
             )
-            wait_until(
+            eventually(
                 lambda: (tmp_path / "reg/uploads" / location.rpartition("/")[2]).stat().st_size > 4_000_000,
                 30,
             )
@@ -358,7 +358,7 @@ def test_a_worker_dies_within_an_upload(tmp_path: Path) -> None:
                 os.kill(worker, signal.SIGKILL)
             with suppress(ConnectionError):
                 assert sock.recv(1) == b""
-        wait_until(lambda: answers(served.host), 30)
+        eventually(lambda: answers(served.host), 30)
         assert client("GET", location).headers["Range"] == "0-2999999"
         assert (
             client(
@@ -388,7 +388,7 @@ def test_workers_end_with_their_supervisor(tmp_path: Path) -> None:
     assert len(workers) == 2
     served.process.kill()
     served.process.wait()
-    wait_until(lambda: not any(_runs(worker) for worker in workers), 30)
+    eventually(lambda: not any(_runs(worker) for worker in workers), 30)
 
 
 def _runs(pid: int) -> bool:
@@ -432,7 +432,7 @@ def test_an_event_outlives_kills(tmp_path: Path) -> None:
         answer.set()
         served = Served(tmp_path / "reg", "--config", str(config))
         try:
-            wait_until(lambda: [e["target"]["tag"] for e in got] == tags, 60)
+            eventually(lambda: [e["target"]["tag"] for e in got] == tags, 60)
         finally:
             served.stop()
 
@@ -441,12 +441,12 @@ def test_an_event_that_was_half_told_is_told_again(tmp_path: Path) -> None:
     port = free_port()
     with listening(port) as (got, answer):
         served, config, tags = pushed(tmp_path, port)
-        wait_until(lambda: len(got) == 1, 30)  # it came; that it did is not said
+        eventually(lambda: len(got) == 1, 30)  # it came; that it did is not said
         kill_all(served)
         answer.set()
         served = Served(tmp_path / "reg", "--config", str(config))
         try:
-            wait_until(lambda: [e["target"]["tag"] for e in got] == ["t0", *tags], 60)
+            eventually(lambda: [e["target"]["tag"] for e in got] == ["t0", *tags], 60)
             assert got[0]["id"] == got[1]["id"], "told twice, it is the same event"
         finally:
             served.stop()

@@ -14,7 +14,8 @@ import pytest
 
 from boxwright.container.records import Container
 from support.chance import chance, rounds
-from support.containers import IMAGE, Root, busybox_root, eventually
+from support.containers import IMAGE, Root, busybox_root
+from support.waiting import eventually
 
 pytestmark = pytest.mark.rooted
 

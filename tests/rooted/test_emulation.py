@@ -19,7 +19,7 @@ import pytest
 
 import support.images
 from support import REAL_ROOT
-from support.containers import eventually
+from support.waiting import eventually
 
 QEMU = shutil.which("qemu-aarch64-static") or ""
 pytestmark = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import io
 import os
 import tarfile
@@ -16,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from boxwright.errors import Invalid
+from boxwright.files.syscalls import call
 from boxwright.layer.adopt import adopt_tree
 from boxwright.layer.apply import unpack
 from boxwright.layer.blobs import ingest_tar
@@ -45,15 +45,6 @@ def _kernel(tmp_path_factory: pytest.TempPathFactory) -> None:
 @contextmanager
 def stacked(layers: Sequence[Layer]) -> Iterator[int]:
     """An overlay of the layers (bottom first, two at least), attached nowhere."""
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def call(*arguments: Any) -> int:
-        result: int = libc.syscall(*arguments)
-        if result < 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-        return result
-
     with ExitStack() as stack:
         lowers = []
         for layer in reversed(layers):

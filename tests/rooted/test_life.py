@@ -22,7 +22,8 @@ from typing import Any
 import pytest
 
 from boxwright.container.records import Container
-from support.containers import IMAGE, Root, busybox_root, eventually
+from support.containers import IMAGE, Root, busybox_root
+from support.waiting import eventually
 
 pytestmark = pytest.mark.rooted
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.containers import IMAGE, Root, busybox_root, eventually
+from support.containers import IMAGE, Root, busybox_root
+from support.waiting import eventually
 
 pytestmark = pytest.mark.rooted
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from support.containers import IMAGE, Root, busybox_root, eventually
+from support.containers import IMAGE, Root, busybox_root
+from support.waiting import eventually
 
 pytestmark = pytest.mark.rooted
 

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from support.containers import IMAGE, eventually
+from support.containers import IMAGE
 from support.netns import WEB, Host, Machine, private_host, reaches
+from support.waiting import eventually
 
 pytestmark = pytest.mark.rooted
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from support.containers import IMAGE, eventually
+from support.containers import IMAGE
 from support.image import docker_archive
 from support.images import busybox_tar
 from support.netns import WEB, Host, private_host, reaches
+from support.waiting import eventually
 
 pytestmark = pytest.mark.rooted
 NAME = "com.docker.network.bridge.name"

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from support.containers import IMAGE, eventually
+from support.containers import IMAGE
 from support.netns import WEB, Host, Machine, private_host, reached, reaches
+from support.waiting import eventually
 
 pytestmark = pytest.mark.rooted
 EVERYWHERE, HERE, ONE, SIX = 8080, 8081, 8082, 8083  # ports published at all addresses, 127.0.0.1, one, ::1

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from boxwright.container.hostside import ProgramAbsent, dns_program
-from support.containers import IMAGE, Root, eventually
+from support.containers import IMAGE, Root
+from support.waiting import eventually
 
 pytestmark = [pytest.mark.rooted, pytest.mark.usefixtures("cleared")]
 

@@ -20,7 +20,8 @@ import pytest
 
 from boxwright.container.config import ContainerConfig
 from boxwright.runtime.oci import ExecutableMissing, ExecutableRefused
-from support.containers import IMAGE, Root, eventually
+from support.containers import IMAGE, Root
+from support.waiting import eventually
 
 pytestmark = [pytest.mark.rooted, pytest.mark.usefixtures("cleared")]
 

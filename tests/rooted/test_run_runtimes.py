@@ -15,9 +15,10 @@ from boxwright.engine import Engine
 from boxwright.runtime.emulation import EmulationMissing, check_emulation
 from boxwright.settings import load
 from boxwright.spec.platform import Platform
-from support.containers import IMAGE, Root, busybox_root, eventually
+from support.containers import IMAGE, Root, busybox_root
 from support.image import docker_archive
 from support.layer import make_tar, member
+from support.waiting import eventually
 
 pytestmark = pytest.mark.rooted
 

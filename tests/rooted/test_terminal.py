@@ -17,7 +17,8 @@ from collections.abc import Iterator
 import pytest
 
 from boxwright.runtime.process import reap_orphans
-from support.containers import IMAGE, Root, busybox_root, eventually
+from support.containers import IMAGE, Root, busybox_root
+from support.waiting import eventually
 
 pytestmark = pytest.mark.rooted
 

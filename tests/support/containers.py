@@ -6,8 +6,7 @@ import io
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,11 +93,3 @@ def busybox_root(path: Path, **environ: str) -> Iterator[Root]:
     finally:
         root.clean()
         unmount_layers(path)
-
-
-def eventually(check: Callable[[], object], seconds: float = 10) -> None:
-    """Wait until something becomes true."""
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(0.02)

@@ -81,3 +81,16 @@ def added(few: Few, identity: str, name: str, created: float = 1.0, **record: An
     directory = directory_of(few.root, identity)
     directory.mkdir(parents=True)
     return Container(identity, name, "sha256:1", (), created, whole, directory)
+
+
+def recorded(directory: Path, **record: Any) -> Container:
+    """A container that no database knows, with its files in `directory`."""
+    return Container(
+        id="a" * 64,
+        name="name",
+        target="sha256:x",
+        layers=(),
+        created=0.0,
+        record={"config": {"image": "img"}, **record},
+        directory=directory,
+    )

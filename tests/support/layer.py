@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import io
 import os
 import stat
@@ -14,6 +13,7 @@ from typing import Any
 
 from boxwright.content.db import Database
 from boxwright.content.local import LocalStore
+from boxwright.files.syscalls import call
 from boxwright.layer.store import Layer, LayerStore
 
 _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
@@ -89,15 +89,6 @@ def raw_header(
 @contextmanager
 def mounted(layer: Layer) -> Iterator[int]:
     """The layer's index, mounted by the kernel and attached nowhere: a descriptor of its root."""
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def call(*arguments: Any) -> int:
-        result: int = libc.syscall(*arguments)
-        if result < 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-        return result
-
     context = call(_FSOPEN, b"erofs", 1)
     fd = -1
     try:

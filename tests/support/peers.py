@@ -21,6 +21,8 @@ from boxwright.content.layout import Layout
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.manifest import Index
 from boxwright.spec.platform import Platform
+from support import REAL_ROOT
+from support.images import have_busybox
 from support.registry import Image
 
 
@@ -28,6 +30,17 @@ def needs(*programs: str) -> pytest.MarkDecorator:
     """Skip when a program is absent."""
     missing = [p for p in programs if shutil.which(p) is None]
     return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}")
+
+
+# What a module has that runs a dockerd of its own, with busybox in it.
+DOCKERD = [
+    pytest.mark.peer,
+    pytest.mark.rooted,
+    pytest.mark.slow,
+    pytest.mark.skipif(not REAL_ROOT, reason="needs root"),
+    needs("docker", "dockerd"),
+    pytest.mark.skipif(not have_busybox(), reason="busybox-static is not installed"),
+]
 
 
 def free_port() -> int:

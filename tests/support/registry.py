@@ -11,7 +11,6 @@ import random
 import re
 import tarfile
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -502,11 +501,3 @@ def engine_on(root: Path) -> Engine:
 def close_clients() -> None:
     while _clients:
         _clients.pop().close()
-
-
-def wait_until(check: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Poll until true; fails the test otherwise."""
-    end = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)

@@ -21,6 +21,7 @@ from boxwright.build.keys import AgentSocket, KeyUnusable, agents
 from boxwright.build.ops.agent import AgentRelay
 from boxwright.build.request import SshSource
 from support.agent import EchoAgent
+from support.descriptors import none_left_open
 
 
 @contextmanager
@@ -89,10 +90,9 @@ def test_close_ends_what_is_under_way(agent: EchoAgent, tmp_path: Path) -> None:
             kept.settimeout(20)
         assert kept.recv(1) == b""
     assert not [thread for thread in threading.enumerate() if thread.name == "ssh-agent"]
-    fds = len(os.listdir("/proc/self/fd"))
-    for number in range(20):
-        AgentRelay(tmp_path / f"n{number}", agent.path).close()
-    assert len(os.listdir("/proc/self/fd")) <= fds
+    with none_left_open():
+        for number in range(20):
+            AgentRelay(tmp_path / f"n{number}", agent.path).close()
 
 
 # --- what a step may ask, and agents of key files -------------------------------------------------

@@ -22,6 +22,7 @@ from boxwright.build.context.node import umask_of
 from boxwright.build.context.tree import LinkLoop, SourceMissing, SourceSet, filtered, fingerprint, reachable
 from boxwright.build.dockerfile.ignore import IgnoreMatcher
 from support import vectors
+from support.descriptors import descriptors, none_left_open
 
 OLD = 1_600_000_000
 
@@ -727,12 +728,11 @@ def test_deep_trees(tmp_path: Path) -> None:
     deep = tmp_path.joinpath(*["d"] * 150)
     deep.mkdir(parents=True)
     (deep / "f").write_text("x")
-    before = len(os.listdir("/proc/self/fd"))
-    with LocalContext(tmp_path) as context:
+    before = len(descriptors())
+    with none_left_open(), LocalContext(tmp_path) as context:
         assert sum(1 for _ in context.walk("")) == 151
         assert context.entries(".").digest()
-        assert len(os.listdir("/proc/self/fd")) < before + 200
-    assert len(os.listdir("/proc/self/fd")) == before
+        assert len(descriptors()) < before + 200
     assert sys.getrecursionlimit() >= 1000
 
 

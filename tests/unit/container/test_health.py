@@ -13,6 +13,7 @@ import pytest
 from boxwright.container.job import HealthPlan
 from boxwright.container.supervisor import health as checks
 from boxwright.container.supervisor.health import Health
+from support.descriptors import none_left_open
 from support.turns import Turns
 
 
@@ -141,25 +142,25 @@ def test_a_runtime_that_wrote_no_pid_is_killed_itself(tmp_path: Path) -> None:
 
 
 def test_a_runtime_that_is_gone_is_a_failed_check(tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
-    run = Run(tmp_path)
-    run.program.fails = True
-    run.loop.due()
-    (entry,) = run.result["Log"]
-    assert entry["Output"] == "cannot run the check: No such file or directory"
-    assert run.loop.timers and len(os.listdir("/proc/self/fd")) == before
+    with none_left_open():
+        run = Run(tmp_path)
+        run.program.fails = True
+        run.loop.due()
+        (entry,) = run.result["Log"]
+        assert entry["Output"] == "cannot run the check: No such file or directory"
+        assert run.loop.timers
 
 
 def test_the_containers_end_ends_its_check(tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
-    run = Run(tmp_path)
-    run.loop.due()
-    run.health.end()
-    assert os.waitstatus_to_exitcode(os.waitpid(run.program.pid, 0)[1]) == -signal.SIGKILL
-    assert not run.loop.timers and not run.loop.watched
-    assert run.result["Status"] == "unhealthy" and run.result["Log"] == []
-    run.loop.end(run.program.pid, signal.SIGKILL)  # told late: it says nothing
-    assert run.result["Log"] == [] and len(os.listdir("/proc/self/fd")) == before
+    with none_left_open():
+        run = Run(tmp_path)
+        run.loop.due()
+        run.health.end()
+        assert os.waitstatus_to_exitcode(os.waitpid(run.program.pid, 0)[1]) == -signal.SIGKILL
+        assert not run.loop.timers and not run.loop.watched
+        assert run.result["Status"] == "unhealthy" and run.result["Log"] == []
+        run.loop.end(run.program.pid, signal.SIGKILL)  # told late: it says nothing
+        assert run.result["Log"] == []
 
 
 def test_a_check_may_be_asked_for(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ import pytest
 import boxwright
 from boxwright.container import frames
 from boxwright.container.job import HealthPlan, Job, LogPlan, Restart, RestartChange
-from boxwright.container.records import Container
 from boxwright.container.remains import keep_job, kept_job
 from boxwright.network.plan import NameServer, NetworkPlan, Port, plain
 from boxwright.spec.values import replace
 from support.endpoints import endpoint, port
+from support.few import recorded
 
 PORT, RELAY = port(), port(host_ip="::")
 ENDPOINT = endpoint(mtu=1500, names=("web", "www"))
@@ -78,9 +78,7 @@ def test_values_cross_the_socket(value: Any) -> None:
 
 
 def test_a_job_is_kept_for_the_next_supervisor(tmp_path: Path) -> None:
-    container = Container(
-        id="c" * 64, name="web", target="", layers=(), created=0, record={}, directory=tmp_path
-    )
+    container = recorded(tmp_path)
     assert kept_job(container) is None
     keep_job(container, JOB)
     assert container.job_path.stat().st_mode & 0o777 == 0o600

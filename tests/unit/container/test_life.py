@@ -21,9 +21,9 @@ from boxwright.content import journal
 from boxwright.network.networks import Networks
 from boxwright.network.plan import NetworkPlan
 from boxwright.spec.values import replace
-from support.containers import eventually
 from support.few import Few
 from support.starts import ONE, Start, runnable
+from support.waiting import eventually
 
 LOST = "another-boot:1:1"  # the identity of a process that cannot be any more
 ALWAYS, FAILURE = RestartPolicy("always"), RestartPolicy("on-failure", 2)

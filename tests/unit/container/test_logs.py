@@ -13,20 +13,9 @@ from hypothesis import strategies as st
 from boxwright.container import logs
 from boxwright.container.records import Container
 from boxwright.container.supervisor.logfile import LogFile
+from support.few import recorded
 
 SEPARATOR = '","stream":"stdout","time":"2026-01-01T00:00:00.000000000Z"}\n{"log":"'
-
-
-def container(directory: Path) -> Container:
-    return Container(
-        id="a" * 64,
-        name="name",
-        target="sha256:x",
-        layers=(),
-        created=0.0,
-        record={"config": {"image": "img"}},
-        directory=directory,
-    )
 
 
 def merged(pieces: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -58,7 +47,7 @@ def same(one: Container) -> list[tuple[str, str]]:
 def test_pieces_say_what_the_lines_say(
     tmp_path_factory: pytest.TempPathFactory, said: list[tuple[int, bytes]], block: int
 ) -> None:
-    one = container(tmp_path_factory.mktemp("log"))
+    one = recorded(tmp_path_factory.mktemp("log"))
     log = LogFile(str(one.log_path), max_size=1500, max_files=3)
     for stream, data in said:
         log.write(stream, data)
@@ -83,7 +72,7 @@ def test_pieces_say_what_the_lines_say(
     ],
 )
 def test_a_torn_line_takes_no_other_along(tmp_path: Path, torn: str) -> None:
-    one = container(tmp_path)
+    one = recorded(tmp_path)
     lines = [
         json.dumps({"log": f"{n}\n", "stream": "stdout", "time": "x"}, separators=(",", ":")) + "\n"
         for n in range(4)
@@ -94,7 +83,7 @@ def test_a_torn_line_takes_no_other_along(tmp_path: Path, torn: str) -> None:
 
 
 def test_an_empty_log_says_nothing(tmp_path: Path) -> None:
-    one = container(tmp_path)
+    one = recorded(tmp_path)
     assert same(one) == []
     one.log_path.touch()
     assert same(one) == []

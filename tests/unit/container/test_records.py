@@ -25,6 +25,7 @@ from boxwright.container.stats import Sample, cpu_percent
 from boxwright.network.plan import Port
 from boxwright.runtime import trust
 from boxwright.spec.times import stamp
+from support.few import recorded
 
 FULL = ContainerConfig(
     image="img",
@@ -114,21 +115,8 @@ def test_status(state: State, text: str) -> None:
 
 
 def container(tmp_path: Path, **record: object) -> Container:
-    base = {
-        "config": {"image": "img"},
-        "merged": {"Cmd": ["sh", "-c", "echo 'a b'"]},
-        "networks": {},
-        "mounts": [],
-    }
-    return Container(
-        id="a" * 64,
-        name="name",
-        target="sha256:x",
-        layers=(),
-        created=0.0,
-        record={**base, **record},
-        directory=tmp_path,
-    )
+    merged = {"Cmd": ["sh", "-c", "echo 'a b'"]}
+    return recorded(tmp_path, **{"merged": merged, "networks": {}, "mounts": [], **record})
 
 
 def test_commands_are_shown_on_one_line(tmp_path: Path) -> None:

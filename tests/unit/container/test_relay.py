@@ -15,6 +15,7 @@ from boxwright.container.supervisor import relay as relays
 from boxwright.container.supervisor.relay import Relays
 from boxwright.network.plan import Port
 from boxwright.network.ports import PortTaken, publishable
+from support.descriptors import none_left_open
 from support.turns import Turns
 
 
@@ -127,18 +128,18 @@ def test_all_addresses_of_the_host() -> None:
 
 
 def test_what_was_open_is_closed_with_the_relay(echo: int) -> None:
-    before = len(os.listdir("/proc/self/fd"))
-    loop, port = Turns(), free(socket.SOCK_STREAM)
-    open_ = Relays(loop, [published("tcp", port, echo)])  # type: ignore[arg-type]
-    with socket.create_connection(("::1", port), timeout=20) as client:
-        loop.turn(5)
-        client.sendall(b"half")
-        loop.turn(5)
-        open_.close()
-        open_.close()
-        with contextlib.suppress(ConnectionResetError):
-            assert client.recv(1) == b""
-    assert not loop.watched and len(os.listdir("/proc/self/fd")) <= before + 1  # the echo's end
+    with none_left_open(but=1):  # the echo's end
+        loop, port = Turns(), free(socket.SOCK_STREAM)
+        open_ = Relays(loop, [published("tcp", port, echo)])  # type: ignore[arg-type]
+        with socket.create_connection(("::1", port), timeout=20) as client:
+            loop.turn(5)
+            client.sendall(b"half")
+            loop.turn(5)
+            open_.close()
+            open_.close()
+            with contextlib.suppress(ConnectionResetError):
+                assert client.recv(1) == b""
+        assert not loop.watched
 
 
 def test_a_port_that_is_taken_is_told_and_nothing_stays_open() -> None:

@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 
 from boxwright.container.session import Session, wait_gone
-
-
-def eventually(true: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return true()
+from support.waiting import eventually
 
 
 def test_a_closed_session_leaves_no_zombie() -> None:
@@ -23,7 +15,7 @@ def test_a_closed_session_leaves_no_zombie() -> None:
     for session in sessions:
         session.close()
     # A zombie has a directory under /proc until its parent took note of it.
-    assert eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
+    eventually(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids), 20)
 
 
 def test_a_process_that_is_gone_is_not_waited_for() -> None:

@@ -16,6 +16,7 @@ import pytest
 from boxwright.container import frames
 from boxwright.container.supervisor.logfile import LogFile
 from boxwright.container.supervisor.streams import Streams
+from support.descriptors import none_left_open
 from support.turns import Listener, Turns
 
 ALL = frames.WANT_STDIN | frames.WANT_STDOUT | frames.WANT_STDERR
@@ -186,8 +187,7 @@ def test_a_terminal_has_one_stream_a_size_and_no_end_of_input(made: Any) -> None
 
 
 def test_a_failed_start_leaves_no_descriptor(made: Any) -> None:
-    before = len(os.listdir("/proc/self/fd"))
-    run = made()
-    run.close()
-    run.stdin = run.stdout = run.stderr = -1
-    assert len(os.listdir("/proc/self/fd")) == before
+    with none_left_open():
+        run = made()
+        run.close()
+        run.stdin = run.stdout = run.stderr = -1

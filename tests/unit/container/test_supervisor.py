@@ -23,6 +23,7 @@ from boxwright.content import journal
 from boxwright.network.plan import plain
 from boxwright.spec.values import replace
 from support.scripted import scripted_runtime
+from support.waiting import eventually
 
 
 class Run:
@@ -99,13 +100,6 @@ class Run:
         return "".join(entry.text for entry in read(self.container))
 
 
-def eventually(true: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return true()
-
-
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     made: list[Run] = []
@@ -133,7 +127,8 @@ def test_output_and_exit_code(run: Callable[..., Run]) -> None:
     assert state.started_at and state.finished_at >= state.started_at
     assert sorted(one.log().split()) == ["err", "out"]
     one.session.drain()
-    assert one.verbs == ["run", "delete"] and eventually(lambda: not state.supervised)
+    assert one.verbs == ["run", "delete"]
+    eventually(lambda: not state.supervised)
 
 
 def test_input_reaches_the_program_and_ends(run: Callable[..., Run]) -> None:
@@ -220,7 +215,7 @@ def test_one_more_process_is_its_child_and_its_end_is_told(run: Callable[..., Ru
         return [(action, a["execID"], a.get("exitCode")) for action, a in found]
 
     begun = [("exec_create: sh -c x", "e1", None), ("exec_start: sh -c x", "e1", None)]
-    assert eventually(lambda: told() == [*begun, ("exec_die", "e1", "137")])
+    eventually(lambda: told() == [*begun, ("exec_die", "e1", "137")], 20)
     (one.here / "check").write_text("exit 3")
     assert one.ask(frames.EXEC, ("e2", "x ", "/process.json")) == "exit code 3"
     assert one.state.status == "running" and not (one.here / "exec.pid").exists()
@@ -258,7 +253,7 @@ def test_health(run: Callable[..., Run], check: str, status: str) -> None:
     one = run(health=plan)
     (one.here / "check").write_text(check)
     one.begin("exec sleep 1000")
-    assert eventually(lambda: (one.state.health or {}).get("Status") == status)
+    eventually(lambda: (one.state.health or {}).get("Status") == status, 20)
     health = one.state.health
     assert health is not None and len(health["Log"]) <= 5
     assert health["Log"][-1]["Output"] == check.split(";")[0].removeprefix("echo ") + "\n"
@@ -277,7 +272,7 @@ def test_a_check_that_takes_too_long_is_ended(run: Callable[..., Run]) -> None:
     one = run(health=plan)
     (one.here / "check").write_text("exec sleep 1000")
     one.begin("exec sleep 1000")
-    assert eventually(lambda: (one.state.health or {}).get("Status") == "unhealthy")
+    eventually(lambda: (one.state.health or {}).get("Status") == "unhealthy", 20)
     assert one.state.health is not None
     assert one.state.health["Log"][-1]["Output"] == "Health check exceeded timeout (0.05s)"
 
@@ -288,7 +283,7 @@ def test_without_a_client_the_removal_is_left_to_a_reaper(run: Callable[..., Run
         auto_remove=True, reaper=(sys.executable, "-c", code), reaper_environ={"WORD": "clean"}, wants=0
     )
     one.begin("exit 0")
-    assert eventually(lambda: (tmp_path / "reaped").exists() and bool((tmp_path / "reaped").read_text()))
+    eventually(lambda: (tmp_path / "reaped").exists() and bool((tmp_path / "reaped").read_text()), 20)
     assert (tmp_path / "reaped").read_text() == "clean"
 
 
@@ -296,7 +291,8 @@ def orphaned(one: Run) -> int:
     """Kill its supervisor; the pid of what it leaves."""
     pid = one.state.pid
     os.kill(one.session.supervisor_pid, signal.SIGKILL)
-    assert wait_gone(one.session.supervisor_pid) and eventually(lambda: not one.state.supervised)
+    assert wait_gone(one.session.supervisor_pid)
+    eventually(lambda: not one.state.supervised)
     assert one.state.unattended and one.state.alive and pid
     return pid
 
@@ -316,22 +312,23 @@ LOOP = "i=0; while [ ! -e $HERE/enough ]; do i=$((i+1)); echo $i; sleep 0.02; do
 def test_a_process_is_adopted_with_its_output(run: Callable[..., Run], tmp_path: Path) -> None:
     one = run()
     one.begin(LOOP.replace("$HERE", str(tmp_path)))
-    assert eventually(lambda: len(one.log().split()) > 2)
+    eventually(lambda: len(one.log().split()) > 2, 20)
     pid = orphaned(one)
     before = len(one.log().split())
     time.sleep(0.2)  # what it writes meanwhile waits in the pipe
     assert len(one.log().split()) == before and one.state.alive
     assert adopt(one) == (frames.STARTED, pid)
     assert one.state.supervised and one.state.pid == pid
-    assert eventually(lambda: len(one.log().split()) > before + 8)
+    eventually(lambda: len(one.log().split()) > before + 8, 20)
     (tmp_path / "enough").touch()
-    assert eventually(lambda: one.state.status == "exited")
+    eventually(lambda: one.state.status == "exited", 20)
     words = one.log().split()
     assert words == [*map(str, range(1, len(words))), "late"]  # not a line is lost, none is there twice
     # Linux 6.15 tells the exit code to others than the parent, once another process has reaped it.
     state = one.state
     assert state.exit_code == 7 or (state.exit_code == 255 and "exit code is unknown" in state.error)
-    assert eventually(lambda: not one.state.unfinished) and not state.stopped
+    eventually(lambda: not one.state.unfinished)
+    assert not state.stopped
 
 
 def test_what_is_adopted_is_stopped_by_hand(run: Callable[..., Run]) -> None:
@@ -350,7 +347,7 @@ def test_what_has_ended_is_not_adopted(run: Callable[..., Run]) -> None:
     one.begin("exec sleep 1000")
     pid = orphaned(one)
     os.kill(pid, signal.SIGKILL)
-    assert eventually(lambda: not Path(f"/proc/{pid}").exists())
+    eventually(lambda: not Path(f"/proc/{pid}").exists(), 20)
     before = one.state
     assert adopt(one)[0] == frames.FAILED
     assert wait_gone(one.session.supervisor_pid) and one.state == before

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 
 from boxwright.files import syscalls, trees
 from boxwright.files.trees import discard, erase, remove_tree
+from support.descriptors import none_left_open
 
 
 def test_two_remove_one_tree(tmp_path: Path) -> None:
@@ -43,11 +43,9 @@ def test_remove_tree_of_any_depth(tmp_path: Path) -> None:
         os.close(fd)
         fd = below
     os.close(fd)
-    gc.collect()  # what earlier tests left open must not be closed while we count
-    before = len(os.listdir("/proc/self/fd"))
-    remove_tree(top, "d")
-    assert os.listdir(top) == []
-    assert len(os.listdir("/proc/self/fd")) == before
+    with none_left_open():
+        remove_tree(top, "d")
+        assert os.listdir(top) == []
     os.close(top)
 
 

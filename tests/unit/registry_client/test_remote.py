@@ -38,8 +38,8 @@ from support.registry import (
     noise,
     ranged,
     running,
-    wait_until,
 )
+from support.waiting import eventually
 
 
 @pytest.fixture
@@ -745,7 +745,7 @@ def test_a_killed_push_is_resumed_by_the_next(registry: FakeRegistry, tmp_path: 
 
     with pytest.raises(KeyboardInterrupt):
         push(alive=False)
-    wait_until(lambda: any(map(len, registry.uploads.values())))
+    eventually(lambda: any(map(len, registry.uploads.values())))
     ((key, part),) = registry.uploads.items()
     have = len(part)
     assert 5_000_000 < have < len(data) and len(list(notes.iterdir())) == 1

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from support.images_pushed import push_image
-from support.registry import wait_until
 from support.server import Answer, Client, serving
+from support.waiting import eventually
 
 pytest.importorskip("aiohttp")
 STANDIN = (
@@ -135,7 +135,7 @@ def test_a_build_outlives_the_registry(tmp_path: Path) -> None:
         link(client, "acme/web")
         client("POST", "/api/builds/acme/web?secret=shared", b"")
         build = client("GET", "/api/builds/acme/web").json["builds"][0]["id"]
-        wait_until(
+        eventually(
             lambda: client("GET", f"/api/builds/acme/web?log={build}").body == b"started\n"
         )  # while it runs
         assert client("GET", "/api/builds/acme/web").json["builds"][0]["state"] == "running"

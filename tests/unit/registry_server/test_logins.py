@@ -15,8 +15,8 @@ import pytest
 from boxwright.registry.server.auth.users import Users, cost, parse, work
 from boxwright.registry.server.config import Auth, RegistryConfigInvalid, load
 from boxwright.registry.server.proxies import client_address, neighbourhood
-from support.registry import wait_until
 from support.server import Client, serving
+from support.waiting import eventually
 
 pytest.importorskip("aiohttp")
 
@@ -129,7 +129,7 @@ def test_hashing_does_not_keep_others_waiting(registry: Client) -> None:
     with ThreadPoolExecutor(90) as pool:
         answers = [pool.submit(registry, "GET", "/v2/", **basic(f"user{n}", "x")) for n in range(80)]
         try:
-            wait_until(lambda: len(registry.service.access.passwords._flights) == 64)
+            eventually(lambda: len(registry.service.access.passwords._flights) == 64)
             assert registry("GET", "/readyz").status == 200, "which asks the catalog from the common pool"
             assert len(entered) <= 16
         finally:

@@ -32,8 +32,8 @@ from boxwright.registry.server.config import (
 )
 from boxwright.registry.server.events.metrics import Metrics, counted
 from boxwright.registry.server.events.observe import AccessLog
-from support.registry import wait_until
 from support.server import Client, serving
+from support.waiting import eventually
 from support.web import Asked, Reply, answering
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -242,7 +242,7 @@ def test_a_task_that_fails_begins_anew(
         monkeypatch.setattr(client.service.observer, "flush", fails)
         push(client, "a/x", "1", b"layer")
         client("GET", "/v2/a/x/manifests/1")
-        wait_until(lambda: client("GET", "/api/repositories/a/x").json["pulls"] == 1)
+        eventually(lambda: client("GET", "/api/repositories/a/x").json["pulls"] == 1)
         assert not broken and "flush failed and starts again" in caplog.text
 
 

@@ -24,8 +24,8 @@ from boxwright.registry.server.config import RequestLimits
 from boxwright.registry.server.events import logs
 from boxwright.registry.server.serve import affordable_connections
 from support.images_pushed import push_image
-from support.registry import wait_until
 from support.server import Client, serving
+from support.waiting import eventually
 
 pytest.importorskip("aiohttp")
 BUILD = {"build": {"enabled": True, "command": ["true"]}}
@@ -99,7 +99,7 @@ def test_bad_requests_are_a_line_each(tmp_path: Path, caplog: pytest.LogCaptureF
     with serving(tmp_path) as client, caplog.at_level(logging.DEBUG):
         for _ in range(5):
             raw(client, b"GET / HTTP/1.1\r\nBad Header\x1b[2J: x\r\n\r\n")
-        wait_until(lambda: len([r for r in caplog.records if r.name.startswith("boxwright")]) >= 5)
+        eventually(lambda: len([r for r in caplog.records if r.name.startswith("boxwright")]) >= 5)
     lines = [r for r in caplog.records if r.name.startswith("boxwright")]
     assert len(lines) == 5
     for record in lines:
@@ -133,11 +133,11 @@ def test_connections_are_bounded(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         host, _, port = client.host.partition(":")
         held = [socket.create_connection((host, int(port))) for _ in range(50)]
         try:
-            wait_until(lambda: refused(client))
+            eventually(lambda: refused(client))
         finally:
             for sock in held:
                 sock.close()
-        wait_until(lambda: not refused(client))
+        eventually(lambda: not refused(client))
     gc.collect()  # which is when tasks that failed are told of
     assert [
         r.getMessage() for r in caplog.records if r.name == "asyncio" and r.levelno >= logging.WARNING

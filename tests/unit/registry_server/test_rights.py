@@ -21,9 +21,9 @@ from boxwright.registry.server.auth.users import Users
 from boxwright.registry.server.builds.queue import BuildLink, build_scopes
 from boxwright.registry.server.config import Auth
 from boxwright.registry.server.store.catalog import RegistryCatalog
-from support.containers import eventually
 from support.images_pushed import push_image
 from support.server import Answer, Client, serving
+from support.waiting import eventually
 
 pytest.importorskip("aiohttp")
 USERS = ("root", "alice", "bob", "gone", "changed")

@@ -12,8 +12,8 @@ import pytest
 
 from suites.ladder_suite import make, old_versions
 from support.images_pushed import push_image, push_index
-from support.registry import wait_until
 from support.server import Client, serving
+from support.waiting import eventually
 
 pytest.importorskip("aiohttp")
 
@@ -183,7 +183,7 @@ def test_an_older_storage_without_search_is_filled(tmp_path: Path) -> None:
                 (f"old/repo-{number:03}",),
             )
     with serving(tmp_path) as client:
-        wait_until(lambda: client("GET", "/api/search?q=repo&limit=1").json["total"] == 500)
+        eventually(lambda: client("GET", "/api/search?q=repo&limit=1").json["total"] == 500)
 
 
 def test_no_client_waits_for_a_large_backlog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from boxwright.runtime.process import (
     run,
     spawn,
 )
+from support.descriptors import none_left_open
 
 
 def test_output_and_code_are_collected() -> None:
@@ -110,9 +111,8 @@ def test_working_directory_and_environment(tmp_path: Path) -> None:
 
 
 def test_no_descriptor_is_left_open() -> None:
-    before = set(os.listdir("/proc/self/fd"))
-    for _ in range(5):
-        run(["true"])
-        with pytest.raises(ProgramTimeout):
-            run(["sleep", "9"], timeout=0.01)
-    assert set(os.listdir("/proc/self/fd")) == before
+    with none_left_open():
+        for _ in range(5):
+            run(["true"])
+            with pytest.raises(ProgramTimeout):
+                run(["sleep", "9"], timeout=0.01)

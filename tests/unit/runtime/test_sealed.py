@@ -12,6 +12,7 @@ import pytest
 from boxwright.runtime import sealed as module
 from boxwright.runtime.sealed import sealed
 from boxwright.runtime.spawn import start, start_hiding
+from support.descriptors import none_left_open
 
 
 @pytest.fixture
@@ -48,16 +49,14 @@ def test_what_is_started_from_its_file(crun: Path, case: str, monkeypatch: pytes
         crun.unlink()
     else:
         monkeypatch.setattr(module, "_LABELLED", str(crun))
-    before = os.listdir("/proc/self/fd")
-    assert sealed(str(crun)) == -1
-    assert os.listdir("/proc/self/fd") == before
+    with none_left_open():
+        assert sealed(str(crun)) == -1
 
 
 def test_it_runs_with_its_descriptors_and_leaves_none(crun: Path) -> None:
     read, write = os.pipe()
-    before = os.listdir("/proc/self/fd")
-    pid = start(str(crun), [str(crun), "/proc/self/cmdline", "/proc/self/comm"], fds={1: write, 30: read})
-    assert os.listdir("/proc/self/fd") == before
+    with none_left_open():
+        pid = start(str(crun), [str(crun), "/proc/self/cmdline", "/proc/self/comm"], fds={1: write, 30: read})
     os.close(write)
     with open(read, "rb") as file:
         assert file.read().startswith(f"{crun}\0/proc/self/cmdline\0".encode())
