@@ -414,7 +414,7 @@ class Building:
         return Planner(self._inputs.dockerfile, options, self._bases)
 
     def _provenance(self, plans: Sequence[Plan]) -> dict[str, Mapping[str, object]]:
-        """What the request wants to be told of how this came to be, by platform."""
+        """The provenance that the request asks for, by platform."""
         if not self.request.tell_provenance:
             return {}
         from boxwright.build.attest.asked import Provenance
@@ -424,7 +424,7 @@ class Building:
         return {str(plan.platform): predicate(wanted, attester.facts(plan))[1] for plan in plans}
 
     def attester(self) -> Attester:
-        """What says what is to be said of the result."""
+        """What makes the attestations of the result."""
         from boxwright.build.attest.attach import Attester
 
         assert self._solver is not None
@@ -443,7 +443,7 @@ class Building:
     # --- the solver's host ---------------------------------------------------------------------
 
     def emit(self, event: object) -> None:
-        """Pass an event on; keep the end of each step's output, for the error that may come."""
+        """Pass an event on; keep the end of each step's output, for the error message if it fails."""
         if isinstance(event, StepLog):
             self._logs.setdefault(event.step, Said()).add(event)
         elif isinstance(event, BuildWarning):
@@ -457,7 +457,7 @@ class Building:
         return OpExecution(vertex.op, self.step(vertex))
 
     def step(self, vertex: Vertex) -> StepContext:
-        """The world as this vertex's operation sees it."""
+        """What this vertex's operation is given while it runs."""
         return StepContext(
             vertex=vertex,
             services=self.services,
@@ -472,7 +472,7 @@ class Building:
         )
 
     def _context_read(self, count: int) -> None:
-        """Show the context as a step of its own, once: people look for it."""
+        """Show the context as a step of its own, once, as BuildKit does: users look for it."""
         with self._lease_lock:
             first, self._context_shown = not self._context_shown, True
         if first:

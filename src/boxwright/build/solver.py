@@ -32,7 +32,7 @@ else:
 
 
 class Execution(Protocol):
-    """One vertex's operation in the world in which it works."""
+    """One vertex's operation, with what it needs to run."""
 
     def select(self, inputs: Sequence[Tree]) -> Selection | None:
         """What would be read of the content-keyed input; None when the operation reads ``none``."""
@@ -97,9 +97,7 @@ class StepReport:
     keys: tuple[str, ...] = ()  # rows that were used
     reason: str = ""
     found: Hit | None = None  # the record of another place
-    passed: bool = (
-        False  # what stands on it was found without it: what it comes to is not known, and `tree` empty
-    )
+    passed: bool = False  # later steps were found without it: its result is not known, `tree` is empty
 
 
 class _Slot:
@@ -241,7 +239,7 @@ class Solver:
 
     def _settle_apart(self, targets: Sequence[Vertex], elsewhere: Elsewhere) -> None:
         """Ask from the top what other places know without what is below: a cache may have the layers of a result and
-        not those of the stages that it was copied from. What then nothing stands on is passed."""
+        not those of the stages that it was copied from. Steps that nothing needs then are passed over."""
         order = _order(targets)
         if all(vertex.id in self._memo for vertex in order):
             return

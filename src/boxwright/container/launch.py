@@ -254,10 +254,10 @@ class Launcher:
         container = self._container
         container.rootfs.mkdir(exist_ok=True)
         self._mounts.detach_all(container.rootfs)
-        # With --rm nothing in it outlives its end: a boot's neither.
+        # A --rm container's tree is removed when it ends, and after a boot: it need not survive a power cut.
         volatile = container.config.auto_remove
         mounts = tree_of(self._services, container).mounts(container.id, volatile=volatile)
-        if label:  # the tree's own files have none that a confined process may read
+        if label:  # the tree's files have no label that a confined process may read
             mounts = [
                 replace(m, options=(*m.options, f"context={label}")) if m.type == "overlay" else m
                 for m in mounts
@@ -339,7 +339,7 @@ class Launcher:
         )
 
         def seconds(key: str, default: float) -> float:
-            said = check.get(key) or 0  # by an image perhaps, so that it may be below nothing
+            said = check.get(key) or 0  # an image may say anything, a negative span too
             return max(said, _LEAST_SPAN) / 1e9 if said else default
 
         return HealthPlan(

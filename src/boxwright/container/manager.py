@@ -119,7 +119,7 @@ class Containers:
 
         name = checked(config.name) if config.name else ""
         if name:
-            self._check_name(name)  # before anything is made; the row tells for good
+            self._check_name(name)  # an early answer; the row, which is written last, decides
         creation = Creation(self._services, self.catalog, config)
         identity = os.urandom(32).hex()
         row = creation.row(identity)
@@ -174,7 +174,7 @@ class Containers:
 
         with self._services.db.write() as sql:
             self._check_name(container.name)
-            # From this row on the collector keeps the image and its layers; it must not have been faster.
+            # From this row on the collector keeps the image and its layers; until now it may have taken them.
             if container.target and not self._services.catalog.has(container.target):
                 raise NoSuchImage(f"No such image: {container.record['image']}")
             for target in _of_mounts(container, "target_digest"):

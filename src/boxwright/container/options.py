@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Patterns as text: compiling them is for those who use them.
+# Patterns as text: each is compiled at its first use.
 _LARGEST = 16 << 20  # bytes of a file that an option names
 _TMPFS_VALUES = frozenset("size mode uid gid nr_inodes nr_blocks mpol".split())
 _TMPFS_FLAGS = frozenset(

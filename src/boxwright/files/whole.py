@@ -1,4 +1,5 @@
-"""Small files that appear whole: the only place where a temporary name becomes another one.
+"""Small files that appear whole: written under a temporary name, which becomes the real one when all is written. Blobs,
+layers and directories have writers of their own, which do the same.
 
 A reader finds the old content or the new one, never a part, whenever the writer is killed. What the disk has after a
 power cut is the writer's choice: `sync` with `at_once` the new content; `sync` alone the old or the new; neither is

@@ -481,7 +481,7 @@ class Resources:
         self._check_cpu()
         if self.cpu_rt_period and self.cpu_rt_runtime > self.cpu_rt_period:
             raise LimitInvalid("cpu real-time runtime cannot be higher than cpu real-time period")
-        period, quota = self.cpu_period, max(self.cpu_quota, 0)  # no quota is what there is without one
+        period, quota = self.cpu_period, max(self.cpu_quota, 0)  # -1, no quota, is the kernel's default
         if self.nano_cpus:
             period, quota = 100_000, self.nano_cpus * 100_000 // 1_000_000_000
         mem: dict[str, Any] = {
@@ -535,8 +535,9 @@ class Resources:
 
 
 def of_other_users(spec: Mapping[str, Any], users: Sequence[Mapping[str, int]]) -> dict[str, Any]:
-    """The container of a runtime with the host's root whose own users and groups are others of the host (`mappings`);
-    its mounts are seen through that mapping already. What belongs to the host's users it cannot mount: the cgroups."""
+    """The config of a container in a user namespace of its own, for a runtime that is root on the host: `users` says
+    which users and groups of the host stand for the container's. The sources of its mounts are mapped already. A user
+    namespace cannot mount cgroups, which belong to the host's users: those mounts are left out."""
     out: dict[str, Any] = _copied(spec)
     linux = out["linux"]
     linux["uidMappings"] = [dict(entry) for entry in users]

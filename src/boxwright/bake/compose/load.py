@@ -446,14 +446,14 @@ def _attests(build: Mapping[str, Any]) -> list[Any] | None:
 
 
 def _listed(value: Any) -> list[str]:
-    """A list of an extension; one word may be several."""
+    """A list in `x-bake`; text is split at blanks."""
     if value is None:
         return []
     return [scalar(one) for one in value] if isinstance(value, list) else scalar(value).split()
 
 
 def _extended(said: dict[str, Any], value: Any) -> list[str]:
-    """What `x-bake` adds: what the compose specification has no word for. The keys that it does not know."""
+    """Take what `x-bake` says, for which the compose specification has no keys. Returns the keys that are unknown."""
     if value is None:
         return []
     if not isinstance(value, dict):

@@ -304,7 +304,7 @@ class LocalContext:
                 yield node
 
     def _plain(self, folder: LocalNode, known: Folder) -> FolderFiles | None:
-        """The files of a directory that is known, as long as nothing has to be said of one that is not said here."""
+        """The files of a known directory; None when `FolderFiles` cannot say all of them (links, attributes)."""
         found = self._files.get(folder.path)
         if found is None and (found := self._plain_files(folder, known)) is not None:
             self._files[folder.path] = found

@@ -54,7 +54,7 @@ class Content(Protocol):
     """Where the bytes of a planned file come from."""
 
     def open(self) -> BinaryIO | bytes:
-        """A stream, or all of it. Called once, when the entry's turn comes."""
+        """A stream, or all of it. Called once, when the entry is written."""
         ...
 
     def xattrs(self) -> Mapping[str, bytes]:

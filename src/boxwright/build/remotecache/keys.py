@@ -319,7 +319,7 @@ def _copy(op: CopyOp, vertex: Vertex, selection: Selection | None, below: Select
     on_nothing = bool(vertex.inputs) and isinstance(vertex.inputs[0].op, ScratchOp)
     if op.epoch is not None or (op.link and not op.independent):
         return None
-    merged = op.link and not on_nothing  # nothing and something is something
+    merged = op.link and not on_nothing  # a merge with nothing is no merge
     on_nothing = on_nothing or op.link
     owner = _owner(op.chown, -1 if on_nothing else 0) if op.chown else {}
     read = [part for part in op.parts if part.origin != "inline"]
@@ -411,7 +411,7 @@ def _required(wanted: Picked) -> list[str]:
 def _plain(
     name: str, common: Mapping[str, Any], excluded: Mapping[str, Any], *, unpack: bool = False
 ) -> dict[str, Any]:
-    """Copies one thing as it is called."""
+    """The action that copies one source, by its name and without wildcards."""
     said = {**common}
     symbolic = _some(modeStr=said.pop("modeStr", ""))
     said |= _some(attemptUnpackDockerCompatibility=unpack)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def said(function: str, module: str = "boxwright.container.options") -> Any:
-    """A converter that imports what understands the value when there is one; what it raises names the option."""
+    """A converter that imports its parser only when the option is typed, and whose errors name the option."""
 
     def convert(text: str) -> Any:
         from importlib import import_module
@@ -389,7 +389,7 @@ def say_what_is_ignored(ctx: Context, args: Namespace) -> None:
 
 
 def within_reach(ctx: Context, config: ContainerConfig) -> ContainerConfig:
-    """Without the limits that this host cannot keep, of which it is told. Raises ContainerConfigInvalid."""
+    """The config without limits that this host cannot keep; warns of each. Raises ContainerConfigInvalid."""
     from boxwright.container.config import Limits
 
     if config.limits == Limits():

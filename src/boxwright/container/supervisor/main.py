@@ -53,7 +53,7 @@ class Supervisor:
         self.health: Any = None
         self._memory: Any = None  # what is killed for want of it
         self._health_status = "starting"  # as it was told last
-        self._manual = False  # stopped on purpose: the restart policy has no say
+        self._manual = False  # stopped on purpose: the restart policy does not apply
         self._again = False  # `restart`: start once more when it has ended
         self._stopping = self._restarted = False  # for events: by an order to stop, to restart
         self._delay = _FIRST_DELAY
@@ -201,7 +201,7 @@ class Supervisor:
         try:
             self._take()
             self.state["Unfinished"] = True
-            self._write_state()  # from here on there may be something to take away
+            self._write_state()  # from here on there may be something to clean up
             self.log.ship(job.log, self.loop, self._drained)
             self._listen()
             if job.network is not None:
@@ -328,7 +328,7 @@ class Supervisor:
             self._job = replace(job, filter=None)
 
     def _attend(self, ago: float = 0.0) -> None:
-        """Begin what is done beside a process that has run for so many seconds."""
+        """Begin to watch a process that has run for `ago` seconds: its health, its memory."""
         job = self.job
         self._started = time.monotonic() - ago
         if job.oom_files:
@@ -351,7 +351,7 @@ class Supervisor:
             self.health.begin(ago)
 
     def _checked(self) -> None:
-        """A check's result is in the state."""
+        """A health check has put its result into the state: write that, and tell of a change."""
         self._write_state()
         status = self.state["Health"]["Status"]
         if status != self._health_status and status != "starting":
@@ -418,7 +418,7 @@ class Supervisor:
             if self.job.restart.always and not self._manual:
                 self._later(None, counts=True)
             else:
-                self._end()  # which answers who waits
+                self._end()  # which answers the clients that wait
 
     def _tell_exit(self, *, restarting: bool) -> None:
         body = {
@@ -434,23 +434,23 @@ class Supervisor:
                 client.send(frames.message(frames.EXITED, {**body, "remove": client is self._removing}))
 
     def _end(self) -> None:
-        """The last exit. An attached owner of a --rm container removes it, while we forget it in the runtime."""
+        """The last exit. The attached command removes a --rm container; the supervisor deletes it in the runtime."""
         self._unmount()
         if self.job.auto_remove and not self._control.closed and self._control.wants & frames.WANT_NEXT_EXIT:
             self._removing = self._control
         self.state["Status"] = "exited"
         self.state["Removing"] = self.job.auto_remove
-        # What `run` and `wait` are told next is true after a power cut, too.
+        # What the clients of `run` and `wait` are told next must be true after a power cut, too.
         self._write_state(sync=not self.job.auto_remove)
         self._tell_exit(restarting=False)
         self._clean_up()
-        if not self.job.auto_remove:  # that one's record goes, whatever is left
+        if not self.job.auto_remove:  # a --rm container's record is removed, whatever its state says
             self._write_state()
         if self._removing is None:
             self._finish(remove=self.job.auto_remove)
 
     def _finish(self, *, remove: bool) -> None:
-        """Nothing is left but to say goodbye, and to have a --rm container removed by a process that can."""
+        """Answer the clients for the last time, and have a --rm container removed by a process that can."""
         for client in list(self.clients):
             if client in self._waiting:
                 client.send(frames.message(frames.DONE, self.state["Error"]))
@@ -499,7 +499,7 @@ class Supervisor:
             write_file(f"{self.job.directory}/state.json", text, sync=sync)
         except (
             OSError
-        ):  # a full or broken disk must not stop the container; who is attached is told what happened
+        ):  # a full or broken disk must not stop the container; attached clients are told what happened
             pass
 
     # --- orders --------------------------------------------------------------------------------
@@ -538,7 +538,7 @@ class Supervisor:
             self._stop_timer = self.loop.after(seconds, self._kill)
 
     def _by_hand(self) -> None:
-        """The restart policy has no say, and is to remember that: not after a boot either."""
+        """The user stopped it: the restart policy does not apply, and the state says so for the time after a boot."""
         self._manual = True
         if not self.state.get("Stopped") and not self._again:
             self.state["Stopped"] = True

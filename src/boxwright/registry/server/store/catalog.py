@@ -468,7 +468,8 @@ def _shared_word(path: Path) -> memoryview:
     """Eight bytes that all processes of this storage see."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        os.posix_fallocate(fd, 0, 8)  # of a hole, the first word written on a full disk would be SIGBUS
+        # Not a hole: writing to a mapped hole when the disk is full ends the process (SIGBUS).
+        os.posix_fallocate(fd, 0, 8)
         return memoryview(mmap.mmap(fd, 8)).cast("Q")
     except OSError as error:
         told = disk_error(str(path), error.errno or 0)
