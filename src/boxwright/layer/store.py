@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from boxwright.spec.descriptor import Descriptor
 
 
+_TREE = "tree"
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """A stored layer. `bytes` counts the content of regular files, as Docker's SIZE does."""
@@ -70,7 +73,12 @@ class Layer:
     @property
     def tree_path(self) -> Path:
         """A 'tree' layer's directory, an overlay upper."""
-        return self.path / "tree"
+        return self.path / _TREE
+
+    @property
+    def tree_name(self) -> str:
+        """The same as text: a step of a build has one for each step before it."""
+        return f"{self.path}/{_TREE}"
 
 
 _AT_ONCE = 500  # parameters of one statement

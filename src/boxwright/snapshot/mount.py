@@ -237,11 +237,12 @@ def _fsmount(mount: Mount) -> int:
 
 
 def _configure(context: int, key: str, value: str, opened: ExitStack) -> None:
-    if len(os.fsencode(value)) > _LONGEST_VALUE:
-        value = _short(value, opened)
+    word = os.fsencode(value)
+    if len(word) > _LONGEST_VALUE:
+        word = _short(value, opened).encode()
     if key in ("upperdir", "workdir"):  # which overlayfs unescapes, unlike 'lowerdir+'
-        value = value.replace("\\", "\\\\")
-    syscalls.call(syscalls.FSCONFIG, context, _SET_STRING, key.encode(), os.fsencode(value), 0)
+        word = word.replace(b"\\", b"\\\\")
+    syscalls.call(syscalls.FSCONFIG, context, _SET_STRING, key.encode(), word, 0)
 
 
 def _short(path: str, opened: ExitStack) -> str:

@@ -36,17 +36,17 @@ class Mounted(OverlaySnapshots):
 
     name: ClassVar[str] = "mounted"
 
-    def lower(self, layer: Layer) -> Path:
+    def lower(self, layer: Layer) -> str:
         """The tree itself, or the mount of the index."""
         if layer.kind == "tree":
-            return layer.tree_path
+            return layer.tree_name
         target = self._target(layer.diff_id)
         if not mounting.is_mounted(target):
             with self._locked():
                 if not mounting.is_mounted(target):
                     target.mkdir(exist_ok=True)
                     mounting.attach([layer_mount(layer)], target)
-        return target
+        return str(target)
 
     def release(self, diff_id: DiffID) -> None:
         """See OverlaySnapshots. What is stacked on it now keeps it until it ends."""

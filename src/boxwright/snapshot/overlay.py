@@ -44,8 +44,8 @@ class OverlaySnapshots(ABC):
         self._userxattr = userxattr
 
     @abstractmethod
-    def lower(self, layer: Layer) -> Path:
-        """The layer as a directory that overlayfs can stack, made ready now."""
+    def lower(self, layer: Layer) -> str:
+        """The path of the layer as a directory that overlayfs can stack, made ready now."""
 
     @abstractmethod
     def release(self, diff_id: DiffID) -> None:
@@ -108,10 +108,11 @@ class OverlaySnapshots(ABC):
         return [self._mount(workspace)]
 
     def _mount(self, workspace: Workspace) -> Mount:
+        layers = self.layers.stack(workspace.layers)
         # A layer that occurs twice counts once, at the top: what it says below is said again above, and overlayfs
         # refuses the same directory twice (ELOOP).
-        stack = dict.fromkeys(reversed(workspace.layers))
-        lowers = [*self._attributes(workspace), *map(self.lower, self.layers.stack(list(stack)))]
+        stack = {layer.diff_id.hex: layer for layer in reversed(layers)}
+        lowers = [*self._attributes(workspace, layers), *map(self.lower, stack.values())]
         for number in range(
             len(lowers), 1 if workspace.writable else 2
         ):  # overlayfs wants one below an upper, else two
@@ -126,16 +127,16 @@ class OverlaySnapshots(ABC):
             options.append("ro")
         return Mount("overlay", "overlay", (*options, *_OPTIONS, *(["userxattr"] if self._userxattr else [])))
 
-    def _attributes(self, workspace: Workspace) -> list[Path]:
+    def _attributes(self, workspace: Workspace, layers: Sequence[Layer]) -> list[str]:
         """A directory that gives directories, which a tar only implies, the attributes of the layers below; mostly
         none."""
-        if len(workspace.layers) < 2:
+        if len(layers) < 2:
             return []
         from boxwright.layer.implied import misshown, write_attributes
 
         path = workspace.path / "attributes"
         if not path.exists():
-            nodes = misshown(self.layers.stack(workspace.layers))
+            nodes = misshown(layers)
             if not nodes:
                 return []
             part = workspace.path / "attributes.part"
@@ -143,12 +144,12 @@ class OverlaySnapshots(ABC):
                 part.mkdir(exist_ok=True)
             write_attributes(nodes, part)
             part.rename(path)
-        return [path]
+        return [str(path)]
 
-    def _nothing(self, number: int) -> Path:
+    def _nothing(self, number: int) -> str:
         empty = Places(self.root).mounts / f"empty{number}"
         empty.mkdir(parents=True, exist_ok=True)
-        return empty
+        return str(empty)
 
     @staticmethod
     def _forget_volatile(workspace: Workspace) -> None:

@@ -36,16 +36,16 @@ class Unpacked(OverlaySnapshots):
 
     name: ClassVar[str] = "unpacked"
 
-    def lower(self, layer: Layer) -> Path:
+    def lower(self, layer: Layer) -> str:
         """The tree itself, or the unpacked tar."""
         if layer.kind == "tree":
-            return layer.tree_path
+            return layer.tree_name
         target = layer.path / _NAME
         if not target.exists():
             with self._locked():
                 if not target.exists():
                     self._unpack(layer, target)
-        return target
+        return str(target)
 
     def _unpack(self, layer: Layer, target: Path) -> None:
         from boxwright.layer.adopt import sync_tree
