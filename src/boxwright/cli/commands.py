@@ -138,6 +138,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "imagetools inspect": (_M, "imagetools_inspect", "Show details of an image in the registry"),
     "buildx imagetools create": (_M, "imagetools_create", "Create a new image based on source images"),
     "buildx imagetools inspect": (_M, "imagetools_inspect", "Show details of an image in the registry"),
+    "serve": ("boxwright.cli.serve", "serve", "Serve Docker's engine API to Docker's clients"),
     "registry serve": ("boxwright.cli.registry_serve", "registry_serve", "Serve a registry over HTTP"),
     "registry gc": (_G, "registry_gc", "Free what a registry's storage does not need"),
     "registry fsck": (_G, "registry_fsck", "Check a registry's storage against its digests"),

@@ -35,7 +35,7 @@ _PAGES = (
     (
         "system",
         "The store and the program",
-        ("system", "context", "info", "version", "inspect", "completion"),
+        ("system", "serve", "context", "info", "version", "inspect", "completion"),
     ),
 )
 _WIDER = {"image build": "build", "image pull": "registries", "image push": "registries"}

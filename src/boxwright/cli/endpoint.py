@@ -10,9 +10,8 @@ A Boxwright that answers says so in a header of ``/_ping``: ``Boxwright-Store``,
 
 from __future__ import annotations
 
-import os
-
 from boxwright.errors import Unsupported
+from boxwright.files.identity import STORE_HEADER, identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from boxwright.cli.flags import Namespace
     from boxwright.settings import Settings
 
-STORE_HEADER = "Boxwright-Store"
 _UNIX = "unix://"
 _SECONDS = 2.0  # for a socket of this machine to answer
 _ENOUGH = 64 << 10  # bytes of an answer, whose headers are looked at
@@ -32,16 +30,6 @@ class OtherEngine(Unsupported):
     """The command is meant for an engine that is not this one."""
 
     exit_code = 125
-
-
-def identity(root: Path) -> str:
-    """What tells a store from others: its path, and the file that its directory is (a path may mean another directory
-    elsewhere, such as in a container)."""
-    try:
-        info = os.stat(root)
-    except OSError:
-        return ""
-    return f"{info.st_dev:x}:{info.st_ino:x}:{os.path.realpath(root)}"
 
 
 def check(

@@ -60,9 +60,12 @@ def _turn(directory: str, fd: int) -> None:
             os.rename(f"{directory}/log", f"{directory}/log.1")
 
 
-def lines(directory: str, *, follow: bool = False, seconds: float | None = None) -> Iterator[bytes]:
+def lines(
+    directory: str, *, follow: bool = False, seconds: float | None = None, ended: int = -1
+) -> Iterator[bytes]:
     """Every line that is kept, oldest first; then, with `follow`, those to come, for so many `seconds` (None = for
-    ever). Nothing is read, and no time passes, between two changes of the directory."""
+    ever), or until the descriptor `ended` is readable. Nothing is read, and no time passes, between two changes of the
+    directory."""
     import time
 
     deadline = None if seconds is None else time.monotonic() + seconds
@@ -90,10 +93,15 @@ def lines(directory: str, *, follow: bool = False, seconds: float | None = None)
             if latest >= 0:
                 os.close(latest)
             poller.register(watch, select.POLLIN)
+            if ended >= 0:
+                poller.register(ended, select.POLLIN)
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return
-            if poller.poll(None if left is None else left * 1000):
+            ready = [fd for fd, _ in poller.poll(None if left is None else left * 1000)]
+            if ended in ready:
+                return
+            if ready:
                 os.read(watch, _CHUNK)
     finally:
         for fd in (watch, old, new):

@@ -117,16 +117,20 @@ class SystemAPI:
         since: float | None = None,
         until: float | None = None,
         filters: Filters | None = None,
+        ended: int = -1,
     ) -> Iterator[dict[str, Any]]:
         """What happens in this root, as Docker's JSON: from `since` on (unix seconds; None = now) until `until` (None =
-        for ever). Several may follow at once; an iterator that waits costs nothing. Raises FilterInvalid."""
+        for ever). Several may follow at once; an iterator that waits costs nothing, and ends when the descriptor
+        `ended` becomes readable. Raises FilterInvalid."""
         from boxwright.image.filters import check_names
         from boxwright.spec.events import FILTERS
 
         check_names(filters or {}, FILTERS)
-        return self._events(since, until, filters or {})
+        return self._events(since=since, until=until, filters=filters or {}, ended=ended)
 
-    def _events(self, since: float | None, until: float | None, filters: Filters) -> Iterator[dict[str, Any]]:
+    def _events(
+        self, since: float | None, until: float | None, filters: Filters, ended: int
+    ) -> Iterator[dict[str, Any]]:
         import json
         import time
 
@@ -138,7 +142,10 @@ class SystemAPI:
         first = now if since is None else since
         left = None if until is None else max(0.0, until - now)
         for line in lines(
-            str(Places(self._services.root).events), follow=until is None or until > now, seconds=left
+            str(Places(self._services.root).events),
+            follow=until is None or until > now,
+            seconds=left,
+            ended=ended,
         ):
             try:
                 value = json.loads(line)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MOUNT = "exec.cachemount"  # the kind of a cache mount: BuildKit's word
 _TEXTS = ("id", "type", "description")
 _FLAGS = ("inuse", "shared", "private", "mutable", "immutable")
-_FILTERS = ("until", "unused-for", *(name + sign for name in _TEXTS for sign in ("", "!", "~")), *_FLAGS)
+FILTERS = ("until", "unused-for", *(name + sign for name in _TEXTS for sign in ("", "!", "~")), *_FLAGS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +125,7 @@ def matcher(filters: Filters) -> Callable[[CacheEntry], bool]:
     """The ``--filter`` of `builder prune` and `buildx du`: until and unused-for (last used before), inuse, shared,
     private, mutable, immutable; and id, type, description (a part of it), each also with ``!=``, or ``~=`` and a
     regular expression. Values of one are alternatives, and none of those of a ``!=`` may hold. Raises FilterInvalid."""
-    check_names(filters, _FILTERS)
+    check_names(filters, FILTERS)
     end = min(
         (moment(text) for key in ("until", "unused-for") for text in filters.get(key, ())), default=None
     )

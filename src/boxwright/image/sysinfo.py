@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from boxwright.settings import Settings
 
-API_VERSION, MIN_API_VERSION = "1.50", "1.24"
+API_VERSION, MIN_API_VERSION = "1.51", "1.24"
 
 
 _CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "devices", "freezer")

@@ -37,14 +37,14 @@ class ExtraMissing(Unsupported):
     """A package of the extra `registry` is not installed."""
 
 
-def extra(module: str) -> Any:
+def extra(module: str, wanted: str = "the registry") -> Any:
     """Import a module of the extra. Raises ExtraMissing."""
     import importlib
 
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise ExtraMissing(f"the registry needs the package {error.name}", hint=REGISTRY_EXTRA) from error
+        raise ExtraMissing(f"{wanted} needs the package {error.name}", hint=REGISTRY_EXTRA) from error
 
 
 class Users:
