@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,7 @@ from boxwright.container.supervisor.telling import shown
 from boxwright.errors import BoxwrightError, Unsupported
 from boxwright.rootfs.root import Root
 from boxwright.rootfs.users import resolve_user
+from boxwright.runtime import oci
 from boxwright.runtime.confinement import confine
 from boxwright.runtime.host import host
 from boxwright.runtime.oci import FirstWords, ProgramUnrunnable, last_error, translate
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from boxwright.runtime.oci import Running
 
 _CHUNK = 1 << 16
+_LOOK = 500  # milliseconds between looks whether a slow runtime has started the process
 
 
 class ExecFailed(Unsupported):
@@ -155,20 +158,42 @@ def run(
     """
     wanted = process(container, config, links=_links(services, container))
     told = Told(services, container, config)
+    pid_file = _pid_file(container)
     running = runtime_of(services, container.state).exec(
         container.id,
         wanted,
         stdio=Stdio(stdin=DEVNULL if stdin < 0 else PIPE, stdout=PIPE, stderr=PIPE),
+        pid_file=pid_file,
     )
     try:
-        _relay(running, stdin, output)
+        _relay(_Beginning(running, pid_file), stdin, output)
         return told.ended(finish(running))
     finally:
         running.process.close()
+        pid_file.unlink(missing_ok=True)
 
 
-def _relay(running: Running, stdin: int, output: Callable[[int, bytes], None]) -> None:
+class _Beginning:
+    """The start of a process, which the runtime tells by the file with its pid."""
+
+    def __init__(self, running: Running, pid_file: Path) -> None:
+        self.running, self._file = running, str(pid_file)
+        self._until = time.monotonic() + oci.PATIENCE
+
+    def patience(self) -> int | None:
+        """Milliseconds until this has to be asked again; None once the process runs. Raises RuntimeFailed when the
+        runtime hangs."""
+        if not self._until or os.path.exists(self._file):
+            self._until = 0.0
+            return None
+        if time.monotonic() > self._until:
+            raise self.running.hung()
+        return _LOOK
+
+
+def _relay(beginning: _Beginning, stdin: int, output: Callable[[int, bytes], None]) -> None:
     """Until both outputs end, or the process has and nothing more comes (something it left behind may hold them)."""
+    running = beginning.running
     child = running.process
     streams = {child.stdout: 1, child.stderr: 2}
     poller = select.poll()
@@ -181,8 +206,9 @@ def _relay(running: Running, stdin: int, output: Callable[[int, bytes], None]) -
         over = False
         first = FirstWords(running)
         while streams:
-            ready = poller.poll(100 if over else 50 if first.waiting else None)
-            if not ready:
+            limit = None if over else beginning.patience()
+            ready = poller.poll(100 if over else 50 if first.waiting else limit)
+            if not ready and (over or first.waiting):
                 _tell(output, 2, first.settle(over=over))
                 if over:
                     return
@@ -238,9 +264,9 @@ def _tell(output: Callable[[int, bytes], None], stream: int, data: bytes) -> Non
         output(stream, data)
 
 
-def finish(running: Running) -> int:
-    """The exit code. Raises what the runtime complained of."""
-    code = running.wait()
+def finish(running: Running, seconds: float | None = None) -> int:
+    """The exit code. Raises what the runtime complained of, and RuntimeFailed when it takes longer."""
+    code = running.wait(seconds)
     error = running.error()
     if error is not None:
         raise translated(error)
@@ -323,7 +349,7 @@ class TerminalExec:
                 pid_file=pid_file,
                 detach=True,
             )
-            code = finish(running)
+            code = finish(running, oci.PATIENCE)
             if code:
                 raise ExecFailed(f"OCI runtime exec failed: exit code {code}")
             self.master = console.receive()

@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from boxwright.image.services import Services
     from boxwright.network.networks import Networks
 
-_STOP_GRACE = 30.0  # seconds for the end after SIGKILL
+_SIGKILL = 9
+_STOP_GRACE = 30.0  # seconds for the end after it
 
 
 class DoesNotEnd(Unavailable):
@@ -258,8 +259,11 @@ class Containers:
     def order(self, container: Container, kind: int, value: Any = None) -> None:
         """Tell the supervisor, and wait until it is done. Raises WrongState when it cannot be."""
         with Session.attach(container, 0) as session:
-            session.send(kind, value)
-            _, answer = session.expect(frames.DONE)
+            self._order(session, container, kind, value=value)
+
+    def _order(self, session: Session, container: Container, kind: int, *, value: Any) -> None:
+        session.send(kind, value)
+        _, answer = session.expect(frames.DONE)
         if answer:
             raise WrongState(f"container {container.id}: {answer}")
 
@@ -298,9 +302,19 @@ class Containers:
             raise WrongState(
                 f"cannot kill container: {container.name}: container {container.id} is not running"
             )
-        self.order(container, frames.SIGNAL, number)
-        if number == 9:
-            self.wait(container, killed=True)
+        if number != _SIGKILL:
+            self.order(container, frames.SIGNAL, number)
+            return
+        # Told of the next exit, since another command may start it again at once.
+        with Session.attach(container, frames.WANT_NEXT_EXIT) as session:
+            self._order(session, container, frames.SIGNAL, value=number)
+            try:
+                session.expect(frames.EXITED, silence=_STOP_GRACE)
+            except TimeoutError as error:
+                raise DoesNotEnd(container.name) from error
+            except SupervisorLost:
+                self.wait(container, killed=True)
+        container.refresh()
 
     def restart(self, container: Container, *, signal: str = "", seconds: float | None = None) -> None:
         """Stop and start; start when it does not run."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _LOG_FD = 9  # the log's number in the runtime process: above the stdio, below what we would hand on
 _KILL = 9
-_PATIENCE = 120.0  # seconds for one verb that does not wait for the container's process
+PATIENCE = 120.0  # seconds for one verb, or the start of a process that a verb waits for
 _LAST_WORDS = 2.0  # seconds between the end of a runtime's stderr and its own, at most: it logs in between
 # What crun says of a program that cannot be run, in its releases from 1.8 to 1.28. Compiled at its first use.
 _CRUN = (
@@ -208,14 +208,7 @@ class Runtime:
             return read_all(said)
 
     def _finish(self, running: Running) -> bytes:
-        try:
-            code = running.wait(_PATIENCE)
-        except ProgramTimeout:
-            running.process.kill()
-            running.wait()
-            raise RuntimeFailed(
-                f"{self.name} did not answer within {_PATIENCE:g} seconds, and was killed"
-            ) from None
+        code = running.wait(PATIENCE)
         if code != 0:
             raise running.error() or RuntimeFailed(f"{self.name} failed with exit code {code}")
         return b""
@@ -271,13 +264,23 @@ class Running:
         return True
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit code: the container process's own, unless `error` has something. Raises ProgramTimeout."""
-        code = self.process.wait(timeout)
+        """The exit code: the container process's own, unless `error` has something. A runtime that has not ended after
+        `timeout` seconds hangs: it is killed. Raises RuntimeFailed."""
+        try:
+            code = self.process.wait(timeout)
+        except ProgramTimeout:
+            raise self.hung() from None
         self.said()
         if self._log >= 0:
             os.close(self._log)
             self._log = -1
         return code
+
+    def hung(self) -> RuntimeFailed:
+        """End a runtime that does not answer; the error to raise."""
+        self.process.kill()
+        self.process.wait()
+        return RuntimeFailed(f"{self._name} did not answer within {PATIENCE:g} seconds, and was killed")
 
     def error(self) -> BoxwrightError | None:
         """Why the runtime failed, as a typed error; None when only the container's process did."""

@@ -31,7 +31,7 @@ class Program:
             raise FileNotFoundError(2, "No such file or directory")
         self.calls.append(words)
         os.write(stdio[1], self.says)
-        self.pid = os.posix_spawn("/bin/sleep", ["sleep", "1000"], {})
+        self.pid = os.posix_spawn("/bin/sleep", ["sleep", "1000"], {}, setsid=True)
         return self.pid
 
 

@@ -178,7 +178,7 @@ def test_a_runtime_that_hangs_is_not_waited_for_without_end(
     program = tmp_path / "hangs"
     program.write_text("#!/bin/sh\nexec sleep 1000\n")
     program.chmod(0o755)
-    monkeypatch.setattr(oci, "_PATIENCE", 0.2)
+    monkeypatch.setattr(oci, "PATIENCE", 0.2)
     runtime = Runtime(name="hangs", program=str(program), version="1", root=tmp_path / "state")
     with pytest.raises(RuntimeFailed, match=r"^hangs did not answer within 0\.2 seconds, and was killed$"):
         runtime.delete("c1", force=True)

@@ -151,9 +151,9 @@ class Health:
         try:
             with open(self._pid_file) as file:
                 os.kill(int(file.read()), _SIGKILL)
-        except (OSError, ValueError):  # it did not get so far
+        except (OSError, ValueError):  # it did not get so far: the runtime hangs, perhaps in what it started
             if self._pid:
-                os.kill(self._pid, _SIGKILL)
+                os.killpg(self._pid, _SIGKILL)
 
     def _done(self, status: int) -> None:
         if not self._pid:
