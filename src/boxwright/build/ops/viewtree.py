@@ -24,8 +24,8 @@ class ViewTree:
         self._digests: dict[str, str] = {}
 
     def lstat(self, path: str) -> TreeNode | None:
-        node = self._view.lstat(path)
-        return _node(node) if node is not None else None
+        node = self._view.lstat(path)  # which follows links on the way
+        return _node(node) if node is not None and node.path == path else None
 
     def resolve(self, path: str, *, follow_last: bool = True) -> TreeNode | None:
         node = self._view.resolve(path, follow_last=follow_last)
