@@ -231,8 +231,11 @@ class Exporting:
             trees = []
             for solved in self._solved:
                 view = self._wish.step(solved.plan.target).view(solved.tree)
+                tree = ResultTree(solved.plan.platform, stack.enter_context(view))
                 said = self._said(solved.plan, output.attestation_prefix)
-                trees.append(ResultTree(solved.plan.platform, stack.enter_context(view), said))
+                if output.split is False and len(self._solved) > 1:
+                    said = [(_of_platform(name, tree.directory), raw) for name, raw in said]
+                trees.append(replace(tree, said=said))
             with reaching(output.dest):
                 left_out = write_files(output, trees)
             self._done(step, "copying files" if output.type == "local" else "sending tarball")
@@ -282,6 +285,12 @@ class Exporting:
             if self._left:  # a layer that the cache named is not in the registry any more
                 raise LayersLost(sorted(self._left)) from None
             raise
+
+
+def _of_platform(name: str, platform: str) -> str:
+    """The name of what attests one of several platforms in one directory: ``provenance.linux_arm64.json``."""
+    base, dot, extension = name.rpartition(".")
+    return f"{base}.{platform}.{extension}" if dot else f"{name}.{platform}"
 
 
 def _result(output: ImageOutput, exported: Exported, names: Sequence[str]) -> OutputResult:

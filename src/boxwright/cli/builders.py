@@ -335,6 +335,19 @@ def buildx_version(ctx: Context, args: Namespace) -> int:
     return 0
 
 
+def buildx_install_args(p: Parser) -> None:
+    """None."""
+
+
+def buildx_install(ctx: Context, args: Namespace) -> int:
+    """`build` is buildx's already, and there is no other builder for `uninstall` to go back to: like there, not a word,
+    and Docker's configuration stays as it is."""
+    return 0
+
+
+buildx_uninstall, buildx_uninstall_args = buildx_install, buildx_install_args
+
+
 def _absent(p: Parser) -> None:
     p.add_argument("words", nargs="...", metavar="ARG")
 

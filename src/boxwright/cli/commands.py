@@ -66,6 +66,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "buildx rm": (_X, "buildx_rm", "Remove one or more builder instances"),
     "buildx stop": (_X, "buildx_stop", "Stop builder instance"),
     "buildx version": (_X, "buildx_version", "Show buildx version information"),
+    "buildx install": (_X, "buildx_install", "Install buildx as a 'docker builder' alias"),
+    "buildx uninstall": (_X, "buildx_uninstall", "Uninstall the 'docker builder' alias"),
     "buildx dial-stdio": (_X, "buildx_dial_stdio", "Proxy current stdio streams to builder instance"),
     "buildx dap": (_X, "buildx_dap", "Start a debug adapter for a build"),
     "buildx debug": (_X, "buildx_debug", "Start a debugger for a build"),
@@ -253,9 +255,12 @@ COMMON = (
     "info",
 )
 
-# Older names of a command, shown as aliases and not in lists of commands.
+# Older names of a command, shown as aliases and not in lists of commands; and what buildx does not list either.
 HIDDEN = frozenset(
-    name for name in COMMANDS if name.split()[-1] in ("list", "remove", "b", "f") or name == "container ps"
+    name
+    for name in COMMANDS
+    if name.split()[-1] in ("list", "remove", "b", "f")
+    or name in ("container ps", "buildx install", "buildx uninstall")
 )
 
 # Failures of these commands' own end with 125, so that they cannot be taken for the program's exit code.

@@ -168,3 +168,11 @@ def test_du_and_prune(run: Run, tmp_path: Path) -> None:
     assert len(run("buildx", "du", "--format", "json")[1].splitlines()) == len(left)
     assert run("buildx", "prune", "-af")[0] == 0
     assert run("buildx", "du", "--format", "json")[1] == ""
+
+
+@pytest.mark.parametrize("word", ["install", "uninstall"])
+def test_build_is_buildx_already(run: Run, tmp_path: Path, word: str) -> None:
+    """Not a word, as from buildx, and Docker's configuration stays as it is."""
+    assert run("--config", str(tmp_path / "docker"), "buildx", word) == (0, "", "")
+    assert not (tmp_path / "docker").exists()
+    assert run("buildx", word, "more")[0] == 1 and word not in run("buildx", "--help")[1]
