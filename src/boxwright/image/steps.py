@@ -68,6 +68,8 @@ class StepSummary:
 ALIAS = "alias"  # the kind of rows that only lead to another one
 
 
+_PACKED_FROM = 2 << 20  # characters: what the files of a context of 40,000 come to
+_PIECE = 1 << 20
 _INSERT = "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -110,7 +112,7 @@ class StepCache:
     def add(self, record: StepRecord, also: Iterable[str] = ()) -> None:
         """Keep a record, replacing an older one of its key; `also` are further keys that lead to it."""
         layers, result = " ".join(map(str, record.layers)), json.dumps(record.result)
-        parts = json.dumps(record.ingredients, separators=(",", ":"))
+        parts = _packed(json.dumps(record.ingredients, separators=(",", ":")))
         times = (record.seconds, record.created, record.last_used, record.uses)
         with self._db.write() as sql:
             sql.execute(
@@ -219,6 +221,25 @@ class StepCache:
             )
 
 
+def _packed(text: str) -> str | bytes:
+    """As it is, or compressed: SQLite has two more copies of a value in memory while it is written."""
+    if len(text) < _PACKED_FROM:
+        return text
+    import zlib
+
+    packer = zlib.compressobj(1)
+    pieces = (text[at : at + _PIECE].encode() for at in range(0, len(text), _PIECE))
+    return b"".join([*map(packer.compress, pieces), packer.flush()])
+
+
+def _unpacked(kept: str | bytes) -> str | bytes:
+    if isinstance(kept, str):
+        return kept
+    import zlib
+
+    return zlib.decompress(kept)
+
+
 def _record(row: Sequence[Any]) -> StepRecord:
     key, lineage, kind, name, parts, layers, result, size, seconds, created, last_used, uses = row
     return StepRecord(
@@ -226,7 +247,7 @@ def _record(row: Sequence[Any]) -> StepRecord:
         lineage=lineage,
         kind=kind,
         name=name,
-        ingredients=json.loads(parts),
+        ingredients=json.loads(_unpacked(parts)),
         layers=tuple(map(DiffID.parse, layers.split())),
         result=json.loads(result),
         bytes=size,
