@@ -156,6 +156,28 @@ def test_what_is_gone_is_found(name: str, ours: bool | None) -> None:
     assert is_ours(name) is ours
 
 
+PACKAGE = re.compile(r"^  (\w+)/ +", re.MULTILINE)
+# Packages of which a kind of module is meant ("one file a group of commands").
+BY_KIND = ("api", "cli", "registry")
+
+
+def test_the_map_names_every_module() -> None:
+    page = (REPOSITORY / "docs" / "architecture.md").read_text()
+    start = page.index("src/boxwright/\n")
+    drawn = PACKAGE.split(page[start : page.index("```", start)])
+    said = dict(zip(drawn[1::2], drawn[2::2], strict=True))
+    assert sorted(said) == sorted(path.parent.name for path in SOURCE.glob("*/__init__.py"))
+    missing = []
+    for package, words in said.items():
+        named = set(re.findall(r"\w+", words))
+        folder = SOURCE / package
+        there = {path.parent.name for path in folder.glob("*/__init__.py")}
+        if package not in BY_KIND:
+            there |= {path.stem for path in folder.glob("*.py")} - {"__init__"}
+        missing += [f"{package}/{name}" for name in sorted(there - named)]
+    assert not missing, "docs/architecture.md does not name " + ", ".join(missing)
+
+
 # `page.md 1.5`: pages of other projects are called by their headings, ours have no numbers.
 NUMBERED = re.compile(r"[\w-]+\.md,? \d")
 
