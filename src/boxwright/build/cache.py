@@ -25,6 +25,32 @@ def open_key(vertex: Vertex, trees: Sequence[Tree]) -> str:
     )
 
 
+def apart_open_key(vertex: Vertex) -> str:
+    """Under this key it is noted that a step was once found without its inputs (`apart_keys`): while it is not there,
+    nothing need be looked at to know that it will not be."""
+    return json_digest({"apart": vertex.id})
+
+
+def apart_keys(order: Sequence[Vertex], selections: Mapping[str, Selection | None]) -> dict[str, str]:
+    """The keys of steps by all that they are made of, down to base images and the content of the context, where what
+    their inputs came to is not known. By vertex id, and only where the content is known; inputs come first."""
+    found: dict[str, str] = {}
+    for vertex in order:
+        if vertex.settled is not None:
+            found[vertex.id] = json_digest({"tree": vertex.settled.chain})
+            continue
+        selection = selections.get(vertex.id)
+        if vertex.fresh or any(v.id not in found for v in vertex.inputs):
+            continue
+        if vertex.op.reads in ("local", "remote") and selection is None:
+            continue
+        read = selection.digest if selection is not None and vertex.op.reads != "input" else None
+        below = [found[v.id] for v in vertex.inputs]
+        body = {"kind": vertex.op.kind, "op": vertex.op.definition(), "below": below, "files": read}
+        found[vertex.id] = json_digest(body)
+    return found
+
+
 def _names(vertex: Vertex, trees: Sequence[Tree]) -> list[str | None]:
     names: list[str | None] = [tree.chain for tree in trees]
     if vertex.op.independent and names:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
-from boxwright.build.cache import ingredients, open_key, step_keys
+from boxwright.build.cache import apart_keys, apart_open_key, ingredients, open_key, step_keys
 from boxwright.build.graph import Outcome, Selection, Tree, Vertex, walk
 from boxwright.build.progress import Emit, StepCached, StepDone, StepFailure, StepMissed, StepStarted
 from boxwright.errors import BoxwrightError, Cancelled
@@ -147,8 +147,10 @@ class Solver:
         for vertex in _order(targets):
             if vertex.id not in self._memo and (report := self._recorded(vertex)) is not None:
                 self._announce(report)
-        if self._elsewhere is not None and self._elsewhere.apart:
-            self._settle_apart(targets, self._elsewhere)
+        apart = self._elsewhere is not None and self._elsewhere.apart
+        left = [vertex for vertex in self._needed(targets) if vertex.id not in self._memo]
+        if apart or any(self._cache.known(apart_open_key(vertex)) for vertex in left):
+            self._settle_apart(targets, self._elsewhere if apart else None)
         return all(target.id in self._memo for target in targets)
 
     def solve(self, targets: Sequence[Vertex]) -> list[Tree]:
@@ -187,14 +189,21 @@ class Solver:
 
     def keep_found(self, targets: Sequence[Vertex]) -> None:
         """Records of other places whose layers are here now become our own."""
+        apart: Mapping[str, str] = {}
         for report in self.reports(targets):
             vertex, hit = report.vertex, report.found
-            keys = self.keys(vertex) if hit is not None else []
-            if hit is None or not keys or not self._cache.present(report.tree.layers):
+            if hit is None or not self._cache.present(report.tree.layers):
                 continue
             trees = [self.report(v).tree for v in vertex.inputs]
             selection = self._selections.get(vertex.id)
             also = (open_key(vertex, trees),) if vertex.op.reads == "local" else ()
+            layers, keys = hit.layers, self.keys(vertex)
+            if not keys and any(self.report(v).passed for v in vertex.inputs):
+                apart = apart or apart_keys(_order(targets), self._selections)
+                keys = [apart[vertex.id]] if vertex.id in apart else []
+                also, layers, trees = (apart_open_key(vertex),), report.tree.layers, []
+            if not keys:
+                continue
             self._cache.add(
                 StepRecord(
                     key=keys[-1],
@@ -202,7 +211,7 @@ class Solver:
                     kind=vertex.op.kind,
                     name=vertex.name,
                     ingredients=ingredients(vertex, trees, selection),
-                    layers=hit.layers,
+                    layers=layers,
                     result={},
                     bytes=hit.bytes,
                     seconds=hit.seconds,
@@ -237,20 +246,33 @@ class Solver:
             else None
         )
 
-    def _settle_apart(self, targets: Sequence[Vertex], elsewhere: Elsewhere) -> None:
-        """Ask from the top what other places know without what is below: a cache may have the layers of a result and
-        not those of the stages that it was copied from. Steps that nothing needs then are passed over."""
+    def _settle_apart(self, targets: Sequence[Vertex], elsewhere: Elsewhere | None) -> None:
+        """Ask from the top what is known without what is below, here and in other places: a cache may have the layers
+        of a result and not those of the stages that it was copied from. Steps that nothing needs then are passed
+        over."""
         order = _order(targets)
         if all(vertex.id in self._memo for vertex in order):
             return
         for vertex in order:
             self._select_apart(vertex)
+        keys = apart_keys(order, self._selections)
         for vertex in self._needed(targets):
-            if vertex.id in self._memo or vertex.fresh or (hit := elsewhere.find_apart(vertex)) is None:
+            if vertex.id in self._memo or vertex.fresh:
                 continue
-            tree = Tree(hit.layers, self._host.stamp(hit.created), hit.bytes)
-            reason = self._explain(vertex, (), None, hit) if self._explain else ""
-            report = StepReport(vertex=vertex, tree=tree, cached=True, seconds=0.0, reason=reason, found=hit)
+            hit = self._cache.find(keys[vertex.id]) if vertex.id in keys else None
+            if hit is None and elsewhere is not None:
+                hit = elsewhere.find_apart(vertex)
+            if hit is None:
+                continue
+            report = StepReport(
+                vertex=vertex,
+                tree=Tree(hit.layers, self._host.stamp(hit.created), hit.bytes),
+                cached=True,
+                seconds=0.0,
+                keys=() if hit.elsewhere else (hit.key, apart_open_key(vertex)),
+                reason=self._explain(vertex, (), None, hit) if self._explain else "",
+                found=hit if hit.elsewhere else None,
+            )
             self._announce(report)
         needed = {vertex.id for vertex in self._needed(targets)}
         for vertex in order:
@@ -330,7 +352,8 @@ class Solver:
         self._host.hold([layer for report in found for layer in report.tree.layers])
         if not self._cache.present(recorded):
             for report in found:
-                if report.keys and not self._cache.present(report.tree.layers):
+                # What stood on it was found without it; that may be gone now.
+                if report.passed or (report.keys and not self._cache.present(report.tree.layers)):
                     del self._memo[report.vertex.id]
 
     def _touch(self) -> None:

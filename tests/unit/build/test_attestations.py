@@ -379,24 +379,6 @@ def test_platforms_in_one_directory_have_their_own(engine: Engine, context: Path
     assert len(list((tmp_path / "d").iterdir())) == 4
 
 
-@pytest.mark.parametrize("platforms", [("linux/amd64",), ("linux/amd64", "linux/arm64")])
-def test_files_have_the_epoch_like_those_beside_them(
-    engine: Engine, context: Path, tmp_path: Path, platforms: tuple[str, ...]
-) -> None:
-    forms = (f"type=local,dest={tmp_path}/d", f"type=tar,dest={tmp_path}/t")
-    said: dict[str, Any] = {"platforms": platforms, "sbom": True, "provenance": True}
-    build(engine, context, *forms, source_date_epoch=1_000_000_000, **said)
-    with tarfile.open(tmp_path / "t") as tar:
-        times = {member.name: member.mtime for member in tar}
-    for path in (tmp_path / "d").rglob("*"):
-        times[str(path)] = path.stat().st_mtime
-    told = [name for name in times if name.endswith(("provenance.json", "sbom.spdx.json"))]
-    assert len(told) == 4 * len(platforms)
-    assert set(times.values()) == {1_000_000_000}
-    build(engine, context, f"type=local,dest={tmp_path}/e", **said)
-    assert {p.stat().st_mtime > 1_700_000_000 for p in (tmp_path / "e").rglob("*.json")} == {True}
-
-
 def test_a_prefix_is_no_path(engine: Engine, context: Path, tmp_path: Path) -> None:
     with pytest.raises(RequestInvalid, match="no path"):
         build(engine, context, f"type=local,dest={tmp_path}/d,attestation-prefix=../x")

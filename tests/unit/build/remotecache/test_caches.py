@@ -358,6 +358,36 @@ def test_a_result_is_found_without_what_it_was_copied_from(
     assert fifth.files("app")["/out.txt"] == b"changed\n"
 
 
+def test_what_was_found_without_its_inputs_is_found_again_without_the_cache(
+    room: Machines, registry: FakeRegistry, tmp_path: Path
+) -> None:
+    """On the machine that has its layers by then; what it was copied from is not on record there, and not run."""
+    context = lay_out(tmp_path / "context", put_base(registry), text=COPIED)
+    cache = tmp_path / "cache"
+    room.build(context, cache_to=[f"type=local,dest={cache},mode=min"])
+    strangers(cache)
+    first = room.build(context, cache_from=[f"type=local,src={cache}"], tags=["app"])
+    assert first.ran == []
+    again = room.build(context, engine=first.engine, tags=["app"])
+    assert again.ran == [] and again.files("app") == first.files("app")
+    # It is known by all that it is made of, and by nothing less.
+    (context / "more/c.txt").write_text("changed\n")
+    assert "[build 3/3] COPY a.txt more/ ./" in room.build(context, engine=first.engine).ran
+    (context / "more/c.txt").write_text("c\n")
+    assert room.build(context, engine=first.engine, no_cache_filter=("build",)).ran
+    text = (context / "Dockerfile").read_text()
+    (context / "Dockerfile").write_text(text + "COPY b.txt /more.txt\n")
+    on_top = room.build(context, engine=first.engine)
+    assert on_top.ran == ["[stage-2 4/4] COPY b.txt /more.txt"]
+    (context / "Dockerfile").write_text(text.replace("WORKDIR /src\n", "USER 7\nWORKDIR /src\n"))
+    assert "[build 2/3] WORKDIR /src" in room.build(context, engine=first.engine).ran
+    # Once its layers are gone, the record goes too.
+    first.engine.images.remove("app", force=True)
+    first.engine.builds.prune(everything=True)
+    (context / "Dockerfile").write_text(text)
+    assert "[build 2/3] WORKDIR /src" in room.build(context, engine=first.engine).ran
+
+
 def test_what_is_copied_is_found_by_what_it_is(
     room: Machines, registry: FakeRegistry, tmp_path: Path
 ) -> None:
