@@ -28,7 +28,7 @@ _ATTRIBUTE = r"annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)\Z"
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """One annotation. `platform` '' is every platform; of the two index levels it says nothing."""
+    """One annotation. `platform` '' is every platform; the two index levels have none."""
 
     level: str
     key: str

@@ -17,7 +17,7 @@ from boxwright.spec.values import dataclass
 
 @dataclass(frozen=True, slots=True)
 class OpExecution:
-    """One vertex's operation in the world in which it works; the solver's `Execution`."""
+    """One vertex's operation, with what it needs to run; the solver's `Execution`."""
 
     op: Op
     ctx: StepContext

@@ -145,4 +145,4 @@ def showing(emit: Emit, step: str, name: str) -> Iterator[None]:
 
 
 def ignore(event: Event) -> None:
-    """The callback of those who do not want to know."""
+    """The callback where no progress is shown."""

@@ -79,7 +79,7 @@ def _by_key(value: Any) -> Any:
 
 
 def listing(reference: Reference, index: Index) -> Iterator[str]:
-    """The manifests of an index, the cells of a block of lines under one another."""
+    """The manifests of an index, each a block of lines whose cells are aligned."""
     yield "           "
     yield "Manifests: "
     block: list[tuple[str, str]] = []

@@ -1,5 +1,5 @@
-"""``--link``: the addresses of other containers under names of one's own, and on the default bridge the variables that
-tell of their ports (docs.docker.com, "Legacy container links")."""
+"""``--link``: the addresses of other containers under names that the user gives, and on the default bridge the
+variables that tell of their ports (docs.docker.com, "Legacy container links")."""
 
 from __future__ import annotations
 

@@ -361,7 +361,7 @@ class Containers:
                     continue
                 self.start(container, restarts=before.restart_count).close()
                 started.append(container.name)
-            except NoSuchContainer:  # --rm, or another process was faster
+            except NoSuchContainer:  # --rm, or another process removed it meanwhile
                 continue
             except BoxwrightError as error:
                 failed[container.name] = error
@@ -548,7 +548,7 @@ class Containers:
             try:
                 size = self.catalog.size(container)
                 self.remove(container)
-            except (Conflict, NoSuchContainer):  # another process was faster
+            except (Conflict, NoSuchContainer):  # another process started or removed it meanwhile
                 continue
             removed.append(container.id)
             freed += size

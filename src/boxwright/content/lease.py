@@ -1,10 +1,9 @@
 """Leases: how work in flight keeps the collector away from what it uses.
 
 A process takes a lease, then refers content to it *before* it relies on that content (`Lease.hold`); holding and
-collecting are both write transactions, so one of the two comes first. A lease ends with its `with` block, with
-its owner's death, or at its expiry; prune never ends a living one. No process outlives a power cut, so its leases
-need not either: nothing here waits for the disk.
-"""
+collecting are both write transactions, so one of the two comes first. A lease ends with its `with` block, with its
+owner's death, or at its expiry; prune never ends a living one. No process outlives a power cut, so its leases need not
+either: nothing here waits for the disk."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def process_identity(pid: int | None = None) -> str:
-    """Names a process for good: boot id, pid, start time. Empty when there is no such process."""
+    """Names a process as no other is ever named: boot id, pid, start time. Empty when there is no such process."""
     pid = os.getpid() if pid is None else pid
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:

@@ -58,7 +58,7 @@ class NetworksAPI:
         labels: Mapping[str, str] | None = None,
         options: Mapping[str, str] | None = None,
     ) -> Network:
-        """A network of one's own: with one `subnet`, or with `pools` (`network.pools.Pool`). Raises NetworkInvalid,
+        """Create a network: with one `subnet`, or with `pools` (`network.pools.Pool`). Raises NetworkInvalid,
         NetworkExists, AddressesExhausted, BuiltIn."""
         from boxwright.network.network import NetworkConfig
         from boxwright.spec.times import stamp

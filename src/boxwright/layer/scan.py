@@ -274,7 +274,7 @@ class Scanner:
         return name, link, size, uid, gid, seconds, nanoseconds, xattrs
 
     def _special(self, flag: bytes, size: int) -> None:
-        """Entries that speak of the next one, or of nothing."""
+        """Entries that describe the next one (extended headers), or none."""
         if not 0 <= size <= _LARGEST:
             raise TarInvalid(f"an extended header has the size {size}")
         if flag in (b"g", b"V"):  # Docker ignores global PAX headers too

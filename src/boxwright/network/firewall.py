@@ -7,8 +7,7 @@ drop what they do not know. No rule's effect depends on its place among others o
 
 Each of our rules carries a comment that names its network or container; rules without one are never touched. This
 module is given values only (`network.values`): no text from outside is in a script. Imported by the supervisor: C
-modules only.
-"""
+modules only."""
 
 from __future__ import annotations
 
@@ -45,8 +44,8 @@ _ATTEMPTS = 3  # listing and loading are two steps, and another process may come
 
 
 def open_network(network: Plumbing) -> None:
-    """Separate a bridge from every other and, unless it is internal, lead it into the world. Idempotent. Raises
-    OSError."""
+    """Separate a bridge from every other and, unless it is internal, connect it to the host's network. Idempotent.
+    Raises OSError."""
     tag = _network_tag(network.id)
     for family in _of(network):
         script = _network_rules(network, six=family.six)
@@ -194,7 +193,8 @@ def _port_rules(ports: Iterable[Forward], container: str) -> Script:
             f"{_container_tag(container)} -j DNAT --to-destination {target}:{port.port}"
         )
         if port.six:
-            # From ::1 nothing can be forwarded: who asks there is handed on. Link-local callers could not be answered.
+            # From ::1 nothing can be forwarded: those connections are relayed (`supervisor.relay`). Link-local callers
+            # could not be answered.
             rules += [f"-A OUTPUT {where} {'' if port.host_ip else '! -d ::1/128 '}{tail}"]
             rules += [f"-A PREROUTING ! -s fe80::/10 {where} {tail}"]
             continue

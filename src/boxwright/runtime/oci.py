@@ -250,7 +250,7 @@ class Running:
         self._said = ""
 
     def said(self) -> str:
-        """The runtime's last error message so far; empty when it complained of nothing."""
+        """The runtime's last error message so far; empty when it reported none."""
         if self._log >= 0 and os.fstat(self._log).st_size:
             self._said = last_error(read_all(self._log))
         return self._said
@@ -312,7 +312,7 @@ class FirstWords:
         """The process said something on stdout, or a moment has passed, or stderr has ended (`over`): what was held
         back, without the runtime's complaint. What reads like a complaint waits for the end: on a busy machine the
         log comes late."""
-        if not self.waiting:  # a slow start says nothing for more than a moment: its complaint is yet to come
+        if not self.waiting:  # a slow start: its error message is yet to come
             return b""
         if re.match(_CRUN, self._held.decode(errors="replace")):
             if not over:

@@ -123,7 +123,7 @@ def try_runtime(runtime: Runtime, directory: Path) -> str:
 
 
 def _remove_cgroups(name: str) -> None:
-    """A runtime that fails late has made them, and may know of nothing to delete."""
+    """A runtime that fails late has made them, and may find nothing to delete."""
     top = Path("/sys/fs/cgroup")
     for group in (top / name, *top.glob(f"*/{name}")):
         for _ in range(_CGROUP_ATTEMPTS):

@@ -5,8 +5,7 @@
     upper/    what was written, in overlayfs's form
     work/     overlayfs's own
 
-A directory without `state` is half made. Whatever is there, `remove` takes it away.
-"""
+A directory without `state` is half made. Whatever is there, `remove` takes it away."""
 
 from __future__ import annotations
 
@@ -47,7 +46,7 @@ class KeyInvalid(Invalid):
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """`layers` bottom first; `sealed`: it is written for good and will not be mounted again."""
+    """`layers` bottom first; `sealed`: all is written, and it will not be mounted again."""
 
     path: Path
     writable: bool

@@ -29,7 +29,7 @@ MODES = ("min", "max")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """How the build is to be told of. `inline_only`: beside images, and not in the files of other outputs."""
+    """Which attestation is made, and how. `inline_only`: beside images, and not in the files of other outputs."""
 
     version: str = "v1"
     mode: str = "min"

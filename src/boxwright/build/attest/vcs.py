@@ -91,5 +91,5 @@ def _text(path: Path) -> str:
 
 
 def wanted(environ: Mapping[str, str]) -> bool:
-    """Whether commits are to be told: not where ``BUILDX_GIT_INFO`` is false."""
+    """Whether the attestation names commits: not where ``BUILDX_GIT_INFO`` is false."""
     return go_bool(environ.get("BUILDX_GIT_INFO", "").lower()) is not False

@@ -435,7 +435,7 @@ class LocalContext:
         self.close()
 
     def _folder(self, node: LocalNode) -> dict[str, LocalNode]:
-        """What is in a directory, sorted by name, less what is ignored for good."""
+        """What is in a directory, sorted by name, less what is ignored."""
         found = self._folders.get(node.path)
         if found is None:
             with self._lock:

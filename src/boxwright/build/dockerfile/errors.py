@@ -1,7 +1,6 @@
 """What is wrong in a Dockerfile, and where.
 
-Texts are BuildKit's own: people search for them, and tools match them.
-"""
+Texts are BuildKit's own: people search for them, and tools match them."""
 
 from __future__ import annotations
 
@@ -93,5 +92,5 @@ def render_excerpt(filename: str, text: bytes | str, ranges: Sequence[SourceRang
 
 
 def _cut(line: str) -> str:
-    """A line of megabytes says nothing to a reader that its beginning does not."""
+    """Of a line of megabytes its beginning is enough to find it."""
     return line if len(line) <= _LONGEST_SHOWN else f"{line[:_LONGEST_SHOWN]}… ({len(line)} characters)"

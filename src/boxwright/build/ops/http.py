@@ -133,7 +133,7 @@ class _Fetch:
         if known and not self._held(known):
             known = {}
         if self._op.checksum:
-            # "Not modified" says nothing of a checksum: either the content at hand has it, or all of it comes again.
+            # "Not modified" does not compare a checksum: either the content at hand has it, or all of it comes again.
             return known if known.get("digest") == self._op.checksum else self._download({}, {})
         conditions = {
             k: v

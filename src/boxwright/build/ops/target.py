@@ -1,6 +1,5 @@
-"""The destination side of COPY, ADD and WORKDIR: a layer is planned as entries over the parent's tree, then its
-tar is written in one go. No file is created; the parent is only looked at.
-"""
+"""The destination side of COPY, ADD and WORKDIR: a layer is planned as entries over the parent's tree, then its tar is
+written in one go. No file is created; the parent is only looked at."""
 
 from __future__ import annotations
 
@@ -62,7 +61,7 @@ class Content(Protocol):
         ...
 
     def origin(self) -> object:
-        """Files of equal origin are one file of one layer; None says nothing."""
+        """Files of equal origin are one file of one layer; None: it is not known."""
         ...
 
     def digest(self) -> str:

@@ -270,7 +270,7 @@ def _lines(names: list[str]) -> list[str]:
 
 
 def _formed(form: str, outputs: tuple[Output, ...]) -> tuple[Output, ...]:
-    """``--format``, as each image among the outputs has it that says nothing of its own. Raises Invalid."""
+    """``--format``, for each image among the outputs that has no format of its own. Raises Invalid."""
     from boxwright.build.request import Output
 
     if form not in ("", "oci", "docker"):

@@ -1,8 +1,7 @@
 """How far a pull, push or copy is: Docker's plain lines, one honest total with a line a layer on a terminal, or JSON.
 
 Everything goes to standard error. A total counts the bytes that will really move: a blob that the other side has counts
-neither as work done nor as work to do.
-"""
+neither as work done nor as work to do."""
 
 from __future__ import annotations
 
@@ -137,7 +136,7 @@ class Tally:
 
 
 class PlainTally(Tally):
-    """Docker's lines without a terminal. A push prepares every layer; a pull says nothing of one until it moves."""
+    """Docker's lines without a terminal. A push prepares every layer; a pull shows one when its bytes move."""
 
     def __init__(self, ctx: Context, words: Mapping[str, str]) -> None:
         super().__init__(ctx, words)

@@ -66,7 +66,7 @@ class Health:
         self._next()
 
     def end(self) -> None:
-        """The container has ended: an unfinished check says nothing."""
+        """The container has ended: the result of an unfinished check does not count."""
         self._loop.cancel(self._timer)
         self._loop.cancel(self._killer)
         self._drop_pipe()

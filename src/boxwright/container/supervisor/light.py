@@ -37,7 +37,8 @@ def _overwrite(path: str, data: bytes, *, sync: bool) -> None:
 
 
 def identity_of(pid: int) -> str:
-    """A process for good: boot id, pid, start time, as `content.lease.process_identity` writes it. Raises OSError."""
+    """Names a process as no other is ever named (boot id, pid, start time), as `content.lease.process_identity` does.
+    Raises OSError."""
     with open(f"/proc/{pid}/stat", "rb") as stat, open("/proc/sys/kernel/random/boot_id") as boot:
         return f"{boot.read().strip()}:{pid}:{stat.read().rpartition(b')')[2].split()[19].decode()}"
 

@@ -173,7 +173,7 @@ class RegistrySession:
             except (UntrustedPeer, NotTls):
                 raise
             except PeerUnreachable as error:
-                # A registry that restarts is waited for; a name mistyped should not take seconds to be told.
+                # A registry that restarts is waited for; a mistyped name should fail at once.
                 if attempt == tries or (isinstance(error, PeerAbsent) and not self._spoke):
                     raise
                 self.pause(attempt)
