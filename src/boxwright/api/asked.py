@@ -163,7 +163,7 @@ class Fields:
             raise RequestRefused(f"invalid {name} in {self._what}: wanted texts by name")
         return dict(found)
 
-    def keys(self, name: str = "") -> tuple[str, ...]:
+    def names(self, name: str = "") -> tuple[str, ...]:
         """The names in an object, or in one that lies in it."""
         return tuple(self._get(name, Mapping, {}) if name else self._value)
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
     from typing import Any
 
+    from boxwright.api.following import Followers
+
 MOST_JSON = 8 << 20  # bytes of a body that is held in memory
 _PIECE = 256 << 10
 RAW = "application/vnd.docker.raw-stream"
@@ -75,13 +77,16 @@ class Hijacked:
 class Exchange:
     """`path` has no version; `gone` is a descriptor that becomes readable when the client has left."""
 
-    def __init__(self, request: web.BaseRequest, path: str, version: tuple[int, int]) -> None:
+    def __init__(
+        self, request: web.BaseRequest, path: str, *, version: tuple[int, int], followers: Followers
+    ) -> None:
         """Raises RequestRefused."""
         self._request = request
         self._loop = asyncio.get_running_loop()
         self.method, self.path, self.version = request.method, path, version
         self.query = Query(request.rel_url.raw_query_string)
         self.headers = request.headers
+        self.followers = followers
         self.response: web.StreamResponse | None = None
         self.gone = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self.streams_json = False

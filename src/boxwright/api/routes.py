@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from boxwright.api import images, system
+from boxwright.api import containers, images, streams, system
 from boxwright.api.exchange import Exchange, decoded
 from boxwright.errors import NotFound, Unsupported
 
@@ -26,7 +26,7 @@ class NotServed(Unsupported):
 
 def table() -> dict[tuple[str, str], Handler]:
     """(method, path) -> handler; ``*`` in a path is the name that the handler is given. GET serves HEAD."""
-    return {**system.ROUTES, **images.ROUTES}
+    return {**system.ROUTES, **images.ROUTES, **containers.ROUTES, **streams.ROUTES}
 
 
 # What Docker has and this does not: by how the path begins.

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from boxwright.api.asked import RequestRefused
 from boxwright.api.exchange import ApiReply, ClientGone, Exchange
+from boxwright.api.following import Followers
 from boxwright.api.routes import Router
 from boxwright.errors import BoxwrightError, NotFound
 from boxwright.image.sysinfo import API_VERSION, MIN_API_VERSION
@@ -82,7 +83,7 @@ class EngineService:
 
     def __init__(self, engine: Engine, *, local: bool) -> None:
         self._engine, self._local = engine, local
-        self._router = Router()
+        self._router, self._followers = Router(), Followers()
         self._open: set[Exchange] = set()
 
     def leave(self) -> None:
@@ -96,7 +97,7 @@ class EngineService:
         try:
             self._check_sender(request)
             path, version = unversioned(request.rel_url.raw_path)
-            exchange = Exchange(request, path, version)
+            exchange = Exchange(request, path, version=version, followers=self._followers)
             self._open.add(exchange)
             return await self._in_thread(exchange)
         except BoxwrightError as error:

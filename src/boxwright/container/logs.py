@@ -52,8 +52,10 @@ def read(
     since: float | None = None,
     until: float | None = None,
     follow: bool = False,
+    ended: Callable[[], bool] = lambda: False,
 ) -> Iterator[LogEntry]:
-    """Entries, oldest first; `tail` -1 = all. With `follow`, until the container ends. Raises LogsUnreadable."""
+    """Entries, oldest first; `tail` -1 = all. With `follow`, until the container ends, or `ended` says so. Raises
+    LogsUnreadable."""
     files = _readable(container)
     reader = _Reader(container.log_path, files)
     ends = [os.fstat(fd).st_size for fd in files]  # what comes meanwhile is what follows
@@ -65,7 +67,9 @@ def read(
         return
     if tail >= 0:
         reader.skip(ends)
-    for line in reader.follow(lambda: container.refresh().active and container.state.supervised, until):
+    for line in reader.follow(
+        lambda: not ended() and container.refresh().active and container.state.supervised, until
+    ):
         entry = _entry(line)
         if entry is not None and _within(entry, since, None):
             if until is not None and (unix_seconds(entry.time) or 0.0) > until:

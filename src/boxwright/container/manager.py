@@ -232,6 +232,10 @@ class Containers:
         self._started(container.id)
         return session
 
+    def let_be(self, container: Container) -> None:
+        """A server's: what it created is no longer about to be started, and prune may take it."""
+        self._started(container.id)
+
     def _started(self, identity: str) -> None:
         lease = self._starting.pop(identity, None)
         if lease is not None:

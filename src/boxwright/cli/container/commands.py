@@ -32,22 +32,6 @@ _COLUMNS = {
     "Label": "LABEL",
 }
 _DEFAULT = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
-_FILTERS = (
-    "id",
-    "name",
-    "label",
-    "exited",
-    "status",
-    "ancestor",
-    "before",
-    "since",
-    "volume",
-    "network",
-    "publish",
-    "expose",
-    "health",
-    "is-task",
-)
 
 
 def _many(p: Parser, kind: str = "container") -> None:
@@ -84,18 +68,17 @@ def ps(ctx: Context, args: Namespace) -> int:
     """List containers."""
     from boxwright.cli.filters import parse_filters
     from boxwright.cli.tables import table
+    from boxwright.container.filters import FILTERS, matcher
 
     last = 1 if args.latest else args.last
     if args.quiet and args.format:
         ctx.warn("Ignoring custom format, because both --format and --quiet are set.")
         args.format = ""
-    filters = parse_filters(args.filter, _FILTERS)
+    filters = parse_filters(args.filter, FILTERS)
     show_all = args.all or last > 0 or any(key in filters for key in ("status", "exited"))
     found = list(ctx.engine.containers.list(all=show_all))
     if filters:
-        from boxwright.cli.container.filters import matcher
-
-        matches = matcher(ctx, filters)
+        matches = matcher(ctx.engine.containers, ctx.engine.services.images_store, filters)
         found = [c for c in found if matches(c)]
     if last > 0:
         found = found[:last]

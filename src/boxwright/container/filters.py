@@ -8,14 +8,34 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from boxwright.cli.context import Context
+    from boxwright.container.manager import Containers
     from boxwright.container.records import Container
+    from boxwright.image.store import ImageStore
 
+# What `ps` can be asked for
+FILTERS = (
+    "id",
+    "name",
+    "label",
+    "exited",
+    "status",
+    "ancestor",
+    "before",
+    "since",
+    "volume",
+    "network",
+    "publish",
+    "expose",
+    "health",
+    "is-task",
+)
 _STATES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 _HEALTH = ("starting", "healthy", "unhealthy", "none")
 
 
-def matcher(ctx: Context, filters: Mapping[str, list[str]]) -> Callable[[Container], bool]:
+def matcher(
+    containers: Containers, images: ImageStore, filters: Mapping[str, list[str]]
+) -> Callable[[Container], bool]:
     """One predicate of all filters. Raises FilterInvalid, NoSuchContainer for before and since."""
     from boxwright.image.filters import FilterInvalid, flag, labels_match
 
@@ -37,9 +57,9 @@ def matcher(ctx: Context, filters: Mapping[str, list[str]]) -> Callable[[Contain
                 )
     if "is-task" in filters:
         flag(filters, "is-task")
-    before = [ctx.engine.containers.get(name).created for name in filters.get("before", ())]
-    since = [ctx.engine.containers.get(name).created for name in filters.get("since", ())]
-    ancestors = _ancestors(ctx, filters.get("ancestor", ()))
+    before = [containers.get(name).created for name in filters.get("before", ())]
+    since = [containers.get(name).created for name in filters.get("since", ())]
+    ancestors = _ancestors(images, filters.get("ancestor", ()))
     exact = dict(filters)
 
     def matches(container: Container) -> bool:
@@ -50,7 +70,7 @@ def matcher(ctx: Context, filters: Mapping[str, list[str]]) -> Callable[[Contain
             "status": lambda v: state.status == v,
             "exited": lambda v: state.status == "exited" and state.exit_code == int(v),
             "volume": lambda v: _volume(v, container),
-            "network": lambda v: _network(ctx, v, container),
+            "network": lambda v: _network(containers, v, container),
             "health": lambda v: (state.health["Status"] if state.health else "none") == v,
             "publish": lambda v: _port(v, {f"{p.host_port}/{p.protocol}" for p in state.ports}),
             "expose": lambda v: _port(v, set(container.merged.get("ExposedPorts") or ())),
@@ -84,10 +104,10 @@ def _volume(wanted: str, container: Container) -> bool:
     return any(wanted in (m["name"], m["target"], m["source"]) for m in container.record["mounts"])
 
 
-def _network(ctx: Context, wanted: str, container: Container) -> bool:
+def _network(containers: Containers, wanted: str, container: Container) -> bool:
     names = set(container.record["networks"]) or {container.config.network}
     return wanted in names or any(
-        ctx.engine.networks.get(n).id.startswith(wanted) for n in names if ":" not in n
+        containers.networks.get(n).id.startswith(wanted) for n in names if ":" not in n
     )
 
 
@@ -99,14 +119,14 @@ def _port(wanted: str, have: set[str]) -> bool:
     return any(f"{n}/{protocol or 'tcp'}" in have for n in range(low, high + 1))
 
 
-def _ancestors(ctx: Context, names: list[str] | tuple[str, ...]) -> set[str]:
+def _ancestors(images: ImageStore, names: list[str] | tuple[str, ...]) -> set[str]:
     """Images, and what was made from them."""
     from boxwright.errors import BoxwrightError
 
     found: set[str] = set()
     for name in names:
         try:
-            row = ctx.engine.services.images_store.resolve(name)
+            row = images.resolve(name)
         except BoxwrightError:
             continue
         found |= {row.target, row.image_id}
