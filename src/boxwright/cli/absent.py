@@ -4,9 +4,10 @@ proposing a word that only looks like them."""
 from __future__ import annotations
 
 _SWARM = "there is no cluster here: containers run on this host alone"
+_CRIU = "checkpoints of processes need CRIU, and nothing here drives it"
 COMMANDS = {
     "ai": "there are no models and assistants here",
-    "checkpoint": "checkpoints of processes need CRIU, and nothing here drives it",
+    "checkpoint": _CRIU,
     "compose": "applications of several containers are not supported",
     "config": _SWARM,
     "content": "content trust (Notary) is not supported; signatures of cosign are copied along",
@@ -26,6 +27,8 @@ COMMANDS = {
     "trust": "content trust (Notary) is not supported; signatures of cosign are copied along",
 }
 OPTIONS = {
+    "--checkpoint": _CRIU,
+    "--checkpoint-dir": _CRIU,
     "--policy": "source policies are not evaluated here; pin images by digest, and ADD with --checksum",
     "--source-policy-file": "source policies are not evaluated here; pin images by digest, and ADD with --checksum",
     "--stream": "the context is read where it is",
