@@ -31,13 +31,14 @@ SOURCE = REPOSITORY / "src" / "boxwright"
 
 # --- who may import whom ---------------------------------------------------------------------------
 
-GROUND = {"errors", "spec", "files", "version"}
+GROUND = {"errors", "spec", "files", "version", "gotemplate"}
 STORE = GROUND | {"content", "layer", "rootfs", "snapshot", "runtime", "network", "settings"}
 MAY_IMPORT = {
     "errors": set(),
     "version": set(),
     "spec": {"errors"},
     "files": {"errors"},  # the operating system, and nothing of images
+    "gotemplate": {"errors", "spec"},  # a language, which any package may read a text of
     "settings": GROUND,  # a leaf: frozen values, handed down from the engine
     "content": GROUND,
     "layer": GROUND | {"content", "rootfs"},

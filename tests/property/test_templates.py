@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boxwright.cli.flags import REMAINDER, HelpRequested, Parser, UsageError
-from boxwright.cli.gotemplate.compile import FormatError, Method, compile
-from boxwright.cli.gotemplate.functions import FUNCTIONS
 from boxwright.cli.tables import align, display_width, ellipsis
+from boxwright.gotemplate.compile import FormatError, Method, compile
+from boxwright.gotemplate.functions import FUNCTIONS
 from boxwright.spec.times import human_duration, unix_seconds
 from boxwright.spec.units import human_size
 

@@ -56,7 +56,7 @@ def buildx_ls(ctx: Context, args: Namespace) -> int:
     found = builders(ctx)
     current = found.current
     if args.format == "json":
-        from boxwright.cli.gotemplate.compile import to_json
+        from boxwright.gotemplate.compile import to_json
 
         for one in found.list():
             ctx.out(to_json({**_described(one), "Current": one.name == current}))

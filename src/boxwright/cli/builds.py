@@ -62,7 +62,7 @@ def builds_ls(ctx: Context, args: Namespace) -> int:
         filters.append("repository=" + _repository())
     found = ctx.engine.builds.list(filters=filters)
     if args.format == "json":
-        from boxwright.cli.gotemplate.compile import to_json
+        from boxwright.gotemplate.compile import to_json
 
         for record in found:
             ctx.out(to_json(_json(record)))
@@ -148,14 +148,14 @@ def builds_inspect(ctx: Context, args: Namespace) -> int:
     record = ctx.engine.builds.get(args.ref)
     body = shown(record, ctx.engine.builds.attachments(record.id))
     if args.format == "json":
-        from boxwright.cli.gotemplate.functions import to_indented_json
+        from boxwright.gotemplate.functions import to_indented_json
 
         ctx.out(to_indented_json(body))
     elif args.format == "pretty":
         for line in pretty(record, body, named=bool(args.ref)):
             ctx.out(line)
     else:
-        from boxwright.cli.gotemplate.compile import compile as compile_template
+        from boxwright.gotemplate.compile import compile as compile_template
 
         ctx.out(compile_template(args.format)(body))
     return 0

@@ -30,8 +30,8 @@ def events(ctx: Context, args: Namespace) -> int:
     import sys
 
     from boxwright.cli.filters import parse_filters
-    from boxwright.cli.gotemplate.compile import compile
-    from boxwright.cli.gotemplate.values import Struct
+    from boxwright.gotemplate.compile import compile
+    from boxwright.gotemplate.values import Struct
     from boxwright.image.filters import moment
     from boxwright.spec.events import FILTERS
 

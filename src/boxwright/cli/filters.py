@@ -32,7 +32,7 @@ def parse_filters(texts: Iterable[str], allowed: Iterable[str] = ()) -> dict[str
                 f'invalid argument "{text}" for "--filter" flag: bad format of filter (expected name=value)'
             )
         if known and key not in known:
-            from boxwright.cli.suggest import closest
+            from boxwright.spec.suggest import closest
 
             near = closest(key, known)
             raise FilterInvalid(

@@ -354,7 +354,7 @@ class Parser:
         return OPTIONS.get(name, "")
 
     def _similar(self, name: str) -> str:
-        from boxwright.cli.suggest import closest
+        from boxwright.spec.suggest import closest
 
         if instead := self._instead(name):
             return instead

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from boxwright.cli.gotemplate.compile import compile as compile_template
-from boxwright.cli.gotemplate.functions import to_indented_json
-from boxwright.cli.gotemplate.values import Struct, declared
+from boxwright.gotemplate.compile import compile as compile_template
+from boxwright.gotemplate.functions import to_indented_json
+from boxwright.gotemplate.values import Struct, declared
 from boxwright.spec.manifest import Index
 
 TYPE_CHECKING = False

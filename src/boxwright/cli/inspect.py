@@ -77,8 +77,8 @@ def _one(ctx: Context, kind: str, name: str, *, size: bool) -> Any:
 def show(ctx: Context, names: Sequence[str], find: Callable[[str], tuple[str, Any]], template: str) -> int:
     """Print what is found, as one JSON list or through a template; then tell what is missing. For any `inspect`; `find`
     gives the kind (one of `TYPES`) and the JSON."""
-    from boxwright.cli.gotemplate.values import Struct
     from boxwright.cli.several import Failures
+    from boxwright.gotemplate.values import Struct
 
     render = _renderer(template)
     found: list[Any] = []
@@ -102,7 +102,7 @@ def show(ctx: Context, names: Sequence[str], find: Callable[[str], tuple[str, An
 def _renderer(template: str) -> Callable[[Any], str] | None:
     if not template:
         return None
-    from boxwright.cli.gotemplate.compile import FormatError, compile, to_json
+    from boxwright.gotemplate.compile import FormatError, compile, to_json
 
     try:
         return to_json if template == "json" else compile(template)

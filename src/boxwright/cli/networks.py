@@ -136,8 +136,8 @@ def network_ls_args(p: Parser) -> None:
 def network_ls(ctx: Context, args: Namespace) -> int:
     """List networks."""
     from boxwright.cli.filters import parse_filters
-    from boxwright.cli.gotemplate.compile import Method
     from boxwright.cli.tables import table
+    from boxwright.gotemplate.compile import Method
     from boxwright.image.filters import FilterInvalid, flag, labels_match
     from boxwright.network.networks import BUILT_IN
 

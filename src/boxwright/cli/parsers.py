@@ -106,7 +106,7 @@ def load(name: str) -> tuple[Parser, Callable[[Context, Namespace], int]]:
 def unknown(words: list[str]) -> UsageError:
     """Docker's words for a command that does not exist, and what was perhaps meant."""
     from boxwright.cli.commands import HIDDEN, available
-    from boxwright.cli.suggest import closest
+    from boxwright.spec.suggest import closest
 
     group, word = " ".join(words[:-1]), words[-1]
     prog = f"{PROG} {group}".rstrip()

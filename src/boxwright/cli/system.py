@@ -363,6 +363,6 @@ def version(ctx: Context, args: Namespace) -> int:
 
 
 def _formatted(ctx: Context, template: str, value: Any) -> None:
-    from boxwright.cli.gotemplate.compile import compile, to_json
+    from boxwright.gotemplate.compile import compile, to_json
 
     ctx.out(to_json(value) if template == "json" else compile(template)(value))

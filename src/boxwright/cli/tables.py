@@ -1,7 +1,7 @@
 """Lists for people: Docker's columns, sizes, ages, short ids; and the same rows through ``--format``.
 
 A row is a mapping from Docker's placeholder (``ID``, ``Repository``…) to its text. A value may be a function
-without parameters: it is called only when the column is really shown. A `boxwright.cli.gotemplate.compile.Method` takes
+without parameters: it is called only when the column is really shown. A `boxwright.gotemplate.compile.Method` takes
 arguments in templates (``{{.Label "key"}}``) and is no part of the JSON.
 """
 
@@ -55,13 +55,13 @@ def table(
             ctx.out(line)
         return
     if format == "json":
-        from boxwright.cli.gotemplate.compile import to_json
+        from boxwright.gotemplate.compile import to_json
 
         for row in rows:
             ctx.out(to_json(dict(sorted(row.items()))))
         return
-    from boxwright.cli.gotemplate.compile import Method
-    from boxwright.cli.gotemplate.compile import compile as compile_template
+    from boxwright.gotemplate.compile import Method
+    from boxwright.gotemplate.compile import compile as compile_template
 
     rows = (dict(sorted(row.items())) for row in rows)  # {{json .}} has the order of Go's maps
     if format.startswith("table"):

@@ -104,8 +104,8 @@ def volume_ls_args(p: Parser) -> None:
 def volume_ls(ctx: Context, args: Namespace) -> int:
     """List volumes."""
     from boxwright.cli.filters import parse_filters
-    from boxwright.cli.gotemplate.compile import Method
     from boxwright.cli.tables import table
+    from boxwright.gotemplate.compile import Method
     from boxwright.image.filters import flag, labels_match
     from boxwright.spec.units import human_size
 

@@ -14,6 +14,8 @@ from boxwright.spec.units import parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from boxwright.container.records import Container
 
 _FILE = ("max-size", "max-file", "compress")
@@ -49,7 +51,7 @@ _FACILITIES = (
     *("", "", "", "", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"),
 )
 _TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
-_FIELD = r"\{\{-?\s*\.(\w+)\s*-?\}\}"  # a text: most containers have no tag to fill in
+_LONGEST_TAG = 4096
 _LOCAL_SIZE, _LOCAL_FILES = "20m", "5"
 
 
@@ -86,7 +88,7 @@ def check(driver: str, options: Mapping[str, str]) -> None:
     for key in ("labels-regex", "env-regex"):
         _pattern(options.get(key, ""))
     if tag := options.get("tag"):
-        rendered(tag, dict.fromkeys(_TAG, ""))
+        rendered(tag, _SAMPLE)
     if driver in SHIPPED:
         _check_server(driver, options)
 
@@ -266,31 +268,32 @@ def _pattern(text: str) -> re.Pattern[str] | None:
 
 # --- what a supervisor is told ----------------------------------------------------------------------
 
-_TAG = (
-    *("ID", "FullID", "Name", "ImageID", "ImageFullID", "ImageName", "DaemonName", "Command", "HostName"),
-    *("ContainerID", "ContainerName", "ContainerImageID", "ContainerImageName"),
-)
+# A container's facts, for a tag that is checked before there is one.
+_SAMPLE: Mapping[str, Any] = {
+    **dict.fromkeys(("ID", "FullID", "ContainerID"), "0" * 64),
+    **dict.fromkeys(("ImageID", "ImageFullID", "ContainerImageID"), "sha256:" + "0" * 64),
+    **dict.fromkeys(
+        ("Name", "ContainerName", "ImageName", "ContainerImageName", "DaemonName", "Hostname"), "x"
+    ),
+    **dict.fromkeys(("Command", "ContainerEntrypoint", "ContainerCreated", "LogPath"), ""),
+    **dict.fromkeys(("ContainerArgs", "ContainerEnv"), ()),
+    "ContainerLabels": {},
+    "Config": {},
+}
 
 
-def rendered(template: str, facts: Mapping[str, str]) -> str:
-    """A tag whose ``{{.Name}}`` are filled in. Raises LogOptionInvalid."""
+def rendered(template: str, facts: Mapping[str, Any]) -> str:
+    """A tag, a Go template over the facts of a container. What a terminal or a line of a log would act on is a blank in
+    it: labels and variables may be an image's. Raises LogOptionInvalid."""
+    from boxwright.gotemplate.compile import FormatError, compile
 
-    def field(match: re.Match[str]) -> str:
-        if match[1] not in facts:
-            raise LogOptionInvalid(
-                f'template: log-tag:1:2: executing "log-tag" at <.{match[1]}>: can\'t evaluate field {match[1]} '
-                "in type *logger.Info",
-                hint=f"known are {', '.join(_TAG)}",
-            )
-        return facts[match[1]]
-
-    plain = re.sub(_FIELD, "", template)
-    if "{{" in plain or "}}" in plain or not plain.isprintable():
-        raise LogOptionInvalid(
-            f"invalid tag {template!r}",
-            hint="fields such as {{.Name}} are filled in; there are no functions in tags",
-        )
-    return re.sub(_FIELD, field, template)
+    if not template.isprintable():
+        raise LogOptionInvalid(f"invalid tag {template[:200]!r}: it has control characters")
+    try:
+        text = compile(template)(facts)
+    except FormatError as error:
+        raise LogOptionInvalid(f"invalid tag {template[:200]!r}: {error}", hint=error.hint) from error
+    return "".join(char if char.isprintable() else " " for char in text[:_LONGEST_TAG])
 
 
 def plan_of(container: Container) -> LogPlan:
@@ -329,24 +332,34 @@ def _attributes(container: Container, options: Mapping[str, str]) -> dict[str, s
     return found
 
 
-def _facts(container: Container) -> dict[str, str]:
+def _facts(container: Container) -> dict[str, Any]:
+    """Fields and methods of Docker's `logger.Info`, by which its tags are written."""
+    from boxwright.spec.times import stamp
+
     image = container.record["image_id"]
-    short = image.partition(":")[2][:12]
     name = container.record["image"]
+    entrypoint, *arguments = container.command or ("",)
     return {
         "ID": container.short_id,
         "FullID": container.id,
         "Name": container.name,
-        "ImageID": short,
+        "ImageID": image[:12],  # with its ``sha256:``, as Docker cuts it
         "ImageFullID": image,
         "ImageName": name,
         "DaemonName": "boxwright",
         "Command": " ".join(container.command),
-        "HostName": os.uname().nodename,
+        "Hostname": os.uname().nodename,
         "ContainerID": container.id,
         "ContainerName": f"/{container.name}",
         "ContainerImageID": image,
         "ContainerImageName": name,
+        "ContainerEntrypoint": entrypoint,
+        "ContainerArgs": arguments,
+        "ContainerCreated": stamp(container.created),
+        "ContainerEnv": list(container.merged.get("Env") or ()),
+        "ContainerLabels": {str(k): str(v) for k, v in (container.merged.get("Labels") or {}).items()},
+        "Config": dict(container.config.log_opts),
+        "LogPath": str(container.log_path),
     }
 
 
@@ -358,7 +371,7 @@ def _shipping(
 
     scheme, host, port = address(driver, options)
     known = _facts(container)
-    tag = rendered(options.get("tag") or "{{.ID}}", known)
+    tag = rendered(options["tag"], known) if options.get("tag") else known["ID"]
     facts = {
         "syslog": {},
         "journald": {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from boxwright.cli.context import Context
-from boxwright.cli.suggest import closest, distance
+from boxwright.spec.suggest import closest, distance
 
 
 class Terminal(io.StringIO):
@@ -141,7 +141,7 @@ def test_a_pipe_gets_data_as_it_is_and_words_for_people_escaped(
 def test_json_on_a_terminal_stays_json(monkeypatch: pytest.MonkeyPatch) -> None:
     import json
 
-    from boxwright.cli.gotemplate.functions import to_json
+    from boxwright.gotemplate.functions import to_json
 
     out = Terminal()
     monkeypatch.setattr(sys, "stdout", out)

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from boxwright.cli import tables
-from boxwright.cli.gotemplate.compile import FormatError, Method
 from boxwright.cli.tables import (
     align,
     created_at,
@@ -20,6 +19,7 @@ from boxwright.cli.tables import (
     short_id,
     since,
 )
+from boxwright.gotemplate.compile import FormatError, Method
 
 
 def test_since() -> None:

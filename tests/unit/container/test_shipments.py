@@ -47,8 +47,8 @@ GELF = {"gelf-address": "udp://127.0.0.1:9"}
         ("json-file", {"max-file": "0"}, "max-file cannot be less than 1"),
         ("json-file", {"compress": "true"}, "compress cannot be true when max-file is less than 2"),
         ("json-file", {"labels-regex": "("}, "error parsing regexp"),
-        ("json-file", {"tag": "{{.Nope}}"}, "can't evaluate field Nope in type"),
-        ("json-file", {"tag": "{{upper .Name}}"}, "invalid tag"),
+        ("json-file", {"tag": "{{.Nope}}"}, r"invalid tag .* at <\.Nope>"),
+        ("json-file", {"tag": "{{uper .Name}}"}, "invalid tag .* not defined"),
         ("syslog", {"tag": "a\nb"}, "invalid tag"),
         ("syslog", {"syslog-format": "foo"}, "Invalid syslog format"),
         ("syslog", {"syslog-facility": "nope"}, "invalid syslog facility"),
@@ -167,6 +167,35 @@ def test_what_a_supervisor_is_told(tmp_path: Path) -> None:
 def test_tags() -> None:
     facts = {"Name": "a", "ID": "b"}
     assert rendered("{{.Name}}-{{- .ID -}}!", facts) == "a-b!"
+    assert rendered('{{upper .Name}}/{{with .ID}}{{printf "%q" .}}{{end}}', facts) == 'A/"b"'
+    assert rendered("{{.Name}}", {"Name": "a\nb\x1b[0m\u202e"}) == "a b [0m "
+    assert len(rendered("{{.Name}}", {"Name": "a" * 10_000})) == 4096
+
+
+def test_tags_over_docker_s_fields(tmp_path: Path) -> None:
+    """Those of its `logger.Info`, and its methods."""
+    given = {
+        "{{.ID}} {{.FullID}}": f"{'e' * 12} {'e' * 64}",
+        "{{.ImageID}} {{slice .ImageFullID 0 7}} {{.ImageName}}": "sha256:",
+        "{{.ContainerName}} {{.Name}} {{.DaemonName}}": "/web web boxwright",
+        '{{.ContainerEntrypoint}}|{{join .ContainerArgs ","}}|{{.Command}}': None,
+        '{{index .ContainerLabels "none"}}': "",
+        '{{index .Config "tag"}}': '{{index .Config "tag"}}',
+        "{{.Hostname}}": os.uname().nodename,
+    }
+    for template, wanted in given.items():
+        made = container(tmp_path, "gelf", options={**GELF, "tag": template})
+        check("gelf", {**GELF, "tag": template})
+        shipping = plan_of(made).shipping
+        assert shipping is not None
+        if wanted is not None:
+            assert shipping.tag.startswith(wanted), template
+
+
+@pytest.mark.parametrize("tag", ["{{.HostName}}", "{{", "{{.Name", "{{nothing .Name}}", "{{range .Name}}"])
+def test_tags_that_are_none(tag: str) -> None:
+    with pytest.raises(LogOptionInvalid, match="invalid tag"):
+        check("gelf", {**GELF, "tag": tag})
 
 
 class Events:

@@ -92,9 +92,9 @@ def ps(ctx: Context, args: Namespace) -> int:
 
 def _row(ctx: Context, *, trunc: bool, size: bool) -> Callable[[Container], dict[str, Any]]:
     """What makes a row of a container. What is imported, is so once for all of them."""
-    from boxwright.cli.gotemplate.compile import Method
     from boxwright.cli.tables import created_at, ellipsis, since
     from boxwright.container import describe
+    from boxwright.gotemplate.compile import Method
     from boxwright.spec.text import go_quote
     from boxwright.spec.units import human_size
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from boxwright.cli.gotemplate.functions import FUNCTIONS, FunctionError, Method, show, truth
-from boxwright.cli.gotemplate.tokens import Token, tokens
-from boxwright.cli.gotemplate.values import NIL
 from boxwright.errors import Invalid
+from boxwright.gotemplate.functions import FUNCTIONS, FunctionError, Method, show, truth
+from boxwright.gotemplate.tokens import Token, tokens
+from boxwright.gotemplate.values import NIL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class Expressions:
             return self.error(
                 f"can't evaluate field {token.text[1:]} in {show(value)[:80]!r}", token.position, running=True
             )
-        from boxwright.cli.suggest import closest
+        from boxwright.spec.suggest import closest
 
         near = closest(token.text[1:], names) or [n for n in names if n.lower() == token.text[1:].lower()]
         hint = f"did you mean .{near[0]}?" if near else "there are: " + ", ".join("." + n for n in names[:40])
@@ -234,7 +234,7 @@ class Expressions:
         if name in ("and", "or"):
             return self.short_circuit(name, arguments, token)
         if name not in FUNCTIONS:
-            from boxwright.cli.suggest import closest
+            from boxwright.spec.suggest import closest
 
             near = closest(name, FUNCTIONS)
             raise self.error(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from boxwright.cli.gotemplate.values import Nil, NilList, NilMap, Struct
+from boxwright.gotemplate.values import Nil, NilList, NilMap, Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

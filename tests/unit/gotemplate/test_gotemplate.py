@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from boxwright.cli.gotemplate.compile import FormatError, Method, compile, to_json
+from boxwright.gotemplate.compile import FormatError, Method, compile, to_json
 
 LABELS = {"app": "web"}
 ROW: dict[str, Any] = {

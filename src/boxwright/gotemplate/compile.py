@@ -2,7 +2,7 @@
 
 Fields (``.A.B``), methods with arguments, pipelines, parentheses, literals, variables, ``if/else if/else``,
 ``with``, ``range`` (two variables, else, break, continue), comments, trim markers, and Docker's functions
-(`boxwright.cli.gotemplate.functions`). Not there: ``define``, ``template``, ``block``.
+(`boxwright.gotemplate.functions`). Not there: ``define``, ``template``, ``block``.
 
 A template is compiled once into nested closures, each taking the `TemplateScope` it runs in.
 Every failure is a FormatError with line and column; nothing else is ever raised, whatever the template.
@@ -10,15 +10,15 @@ Every failure is a FormatError with line and column; nothing else is ever raised
 
 from __future__ import annotations
 
-from boxwright.cli.gotemplate.expressions import DEPTH, Expressions, FormatError, TemplateScope
-from boxwright.cli.gotemplate.functions import FUNCTIONS, HEADER_FUNCTIONS, Method, show, to_json, truth
+from boxwright.gotemplate.expressions import DEPTH, Expressions, FormatError, TemplateScope
+from boxwright.gotemplate.functions import FUNCTIONS, HEADER_FUNCTIONS, Method, show, to_json, truth
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from boxwright.cli.gotemplate.expressions import Node
+    from boxwright.gotemplate.expressions import Node
 
 __all__ = ["FormatError", "Method", "Template", "compile", "to_json"]
 

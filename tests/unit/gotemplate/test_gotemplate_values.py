@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from boxwright.cli.gotemplate.compile import FormatError, compile
-from boxwright.cli.gotemplate.values import Struct
+from boxwright.gotemplate.compile import FormatError, compile
+from boxwright.gotemplate.values import Struct
 
 _CONTAINER = {
     "Id": "ab12",
