@@ -141,3 +141,4 @@ def follow(engine: Engine, container: Container, session: Session, followers: li
         for follower in followers:
             follower.end(ended)
         session.close()
+        engine.services.db.leave()

@@ -125,6 +125,7 @@ class EngineService:
 
         def work() -> None:
             response = self._answer(exchange)
+            self._engine.services.db.leave()  # else a connection stays open until a cycle is collected
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(deliver, response)
 

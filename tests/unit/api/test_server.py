@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -81,6 +83,20 @@ def test_info_and_df(api: ApiClient) -> None:
         "BuildCache",
     }
     assert set(api.ask("GET", "/system/df?type=volume")[1]) == {"Volumes"}
+
+
+def test_requests_leave_no_descriptors(api: ApiClient) -> None:
+    for _ in range(5):  # the database's connections that are kept are there
+        api.ask("GET", "/images/json")
+    before = len(os.listdir("/proc/self/fd"))
+    gc.disable()
+    try:
+        for _ in range(30):
+            api.ask("GET", "/images/json")
+            api.ask("GET", "/images/none/json")
+    finally:
+        gc.enable()
+    assert len(os.listdir("/proc/self/fd")) < before + 10
 
 
 def test_events_begin_at_once_and_end_with_the_client(api: ApiClient, engine: Engine) -> None:
