@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from boxwright.build.flight import Flights
 from boxwright.build.graph import BaseOp, Outcome, Selection, Tree, Vertex
+from boxwright.build.step_locks import StepLocks
 from boxwright.content.db import Database
 from boxwright.spec.digest import DiffID
 
@@ -76,7 +76,7 @@ class FakeHost:
         self.cancel = threading.Event()
         self.db = Database(root / "boxwright.db")
         self.held: set[DiffID] = set()
-        self._flights = Flights(root)
+        self._step_locks = StepLocks(root)
 
     def publish(self, layer: DiffID) -> None:
         now = time.time()
@@ -94,7 +94,7 @@ class FakeHost:
 
     @contextmanager
     def exclusive(self, key: str) -> Iterator[bool]:
-        with self._flights.exclusive(key, self.cancel) as waited:
+        with self._step_locks.exclusive(key, self.cancel) as waited:
             yield waited
 
     def stamp(self, seconds: float) -> str:

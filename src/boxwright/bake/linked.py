@@ -1,14 +1,13 @@
 """Images that targets are for each other: kept while a bake needs them, and removed when none does any more.
 
 Several processes may bake the same definition: the image that one has made is the other's, too. The last of them
-removes it.
-"""
+removes it."""
 
 from __future__ import annotations
 
 import threading
 
-from boxwright.build.flight import Flights
+from boxwright.build.step_locks import StepLocks
 from boxwright.content.lease import Lease, in_use
 
 TYPE_CHECKING = False
@@ -28,7 +27,7 @@ class LinkedImages:
         self._lease: Lease | None = None
         self._before: set[str] = set()
         self._made: set[str] = set()
-        self._flights = Flights(services.root)
+        self._step_locks = StepLocks(services.root)
         self._never = threading.Event()
 
     def begin(self) -> None:
@@ -41,7 +40,7 @@ class LinkedImages:
         """Hold an image; whether it is there. `made`: only for other targets. True for what has none."""
         if not target or self._lease is None:
             return True
-        with self._flights.exclusive(_LOCK, self._never):
+        with self._step_locks.exclusive(_LOCK, self._never):
             self._lease.hold("image", target)
             if made and target not in self._before:
                 self._lease.hold("linked", target)
@@ -53,6 +52,6 @@ class LinkedImages:
         if self._lease is None:
             return
         self._lease.release()
-        with self._flights.exclusive(_LOCK, self._never):
+        with self._step_locks.exclusive(_LOCK, self._never):
             for target in self._made - in_use(self._services.db, "image"):
                 self._remove(target)

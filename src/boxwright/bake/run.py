@@ -1,8 +1,7 @@
 """Several targets built at once: those that others use first, each step of two equal ones once.
 
-Builds meet at the locks of their steps (build.flight): what two targets have in common is done by one of them and is on
-record for the other.
-"""
+Builds meet at the locks of their steps (build.step_locks): what two targets have in common is done by one of them and
+is on record for the other."""
 
 from __future__ import annotations
 

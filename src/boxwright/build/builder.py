@@ -14,7 +14,6 @@ from boxwright.build.bases import EngineBases, Registries
 from boxwright.build.dockerfile.errors import DockerfileError, SourceRange
 from boxwright.build.execution import OpExecution
 from boxwright.build.fields import RequestInvalid
-from boxwright.build.flight import Flights
 from boxwright.build.granted import (
     ENTITLEMENTS,
     asked_twice,
@@ -44,6 +43,7 @@ from boxwright.build.said import Said
 from boxwright.build.scope import EPOCH
 from boxwright.build.shared import Shared
 from boxwright.build.solver import LayersLost, Solver
+from boxwright.build.step_locks import StepLocks
 from boxwright.errors import BoxwrightError, Cancelled
 from boxwright.image.steps import StepCache
 from boxwright.spec.digest import DiffID
@@ -91,7 +91,7 @@ class Building:
         self._lease: Lease | None = None
         self._lease_lock = threading.Lock()
         self._shared = Shared()
-        self._flights = Flights(services.root)
+        self._step_locks = StepLocks(services.root)
         self.cache = StepCache(services.db)
         self._bases = EngineBases(
             images=services.images_store, registries=registries, emit=self.emit, pull=request.pull
@@ -512,7 +512,7 @@ class Building:
             return self._lease
 
     def exclusive(self, key: str) -> AbstractContextManager[bool]:
-        return self._flights.exclusive(key, self.cancel)
+        return self._step_locks.exclusive(key, self.cancel)
 
     def stamp(self, seconds: float) -> str:
         from boxwright.spec.times import rfc3339

@@ -19,7 +19,7 @@ from boxwright.files.places import Places
 _POLL = 0.05  # seconds between attempts while another build runs the step
 
 
-class Flights:
+class StepLocks:
     """Locks under ``ROOT/locks/``. A file is removed by its last holder; what a kill leaves behind is reused."""
 
     def __init__(self, root: Path) -> None:
