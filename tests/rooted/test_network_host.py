@@ -233,6 +233,8 @@ def test_many_starts_and_ends_at_once_beside_a_firewall_that_is_flushed(host: Ho
 )
 def test_a_firewall_that_was_loaded_anew_is_mended_without_a_command(host: Host, flush: str) -> None:
     """Each supervisor minds the rules of its networks and ports; several on a network make them once."""
+    if flush.startswith("nft ") and not shutil.which("nft"):
+        pytest.skip("nft is not installed")
     if "legacy" in os.path.realpath(shutil.which("iptables-restore") or ""):
         pytest.skip("the older iptables tells of no removal")
     host.run("network", "create", "kept")
@@ -336,3 +338,55 @@ def test_iptables_legacy(tmp_path: Path) -> None:
         host.run("rm", "-f", "web")
         host.run("network", "rm", "old")
         assert not ours(host)
+
+
+def test_a_host_without_iptables(host: Host) -> None:
+    """It is said, the state says it too, and no bridge is left; without a network containers run."""
+    host.run("network", "create", "bare")
+    before = host.links()
+    host.own_sbin()
+    host.sh("mkdir /run/kept; cd /usr/sbin; cp -a *tables* /run/kept; rm *tables*")
+    try:
+        for words in (("--rm",), ("-d", "--name", "unlucky")):
+            done = host.run("run", "--network", "bare", *words, IMAGE, "true", check=125)
+            assert "iptables-restore is not installed (package iptables)" in done.stderr
+            assert host.links() == before
+        form = "{{.State.Status}} {{.State.ExitCode}} {{.State.Error}}"
+        said = "created 128 cannot set up the container: iptables-restore is not installed (package iptables)"
+        assert host.out("inspect", "-f", form, "unlucky") == said
+        assert host.out("run", "--rm", "--network", "none", IMAGE, "echo", "fine") == "fine"
+        host.run("rm", "unlucky")
+    finally:
+        host.sh("cp -a /run/kept/* /usr/sbin/; umount /usr/sbin; rm -r /run/kept /run/upper /run/work")
+    assert host.out("run", "--rm", "--network", "bare", IMAGE, "echo", "again") == "again"
+    host.run("network", "rm", "bare")
+
+
+def test_a_proc_that_hides_processes(host: Host) -> None:
+    host.sh("mount -o remount,hidepid=2 /proc")
+    try:
+        health = ("--health-cmd", "true", "--health-interval", "100ms")
+        host.run("run", "-d", "--name", "box", *health, IMAGE, "sleep", "1000")
+        form = "{{.State.Status}} {{.State.Health.Status}}"
+        eventually(lambda: host.out("inspect", "-f", form, "box") == "running healthy")
+        assert host.out("exec", "box", "whoami") == "root"
+        assert "sleep 1000" in host.out("top", "box")
+        assert host.out("stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}", "box") == "box 1"
+        host.run("stop", "-t", "0", "box")
+        assert host.out("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "box") == "exited 137"
+    finally:
+        host.run("rm", "-f", "box", check=None)
+        host.sh("mount -o remount,hidepid=0 /proc")
+
+
+def test_a_network_without_a_free_address(host: Host) -> None:
+    """The state says it, and what was refused runs when there is one again."""
+    host.run("network", "create", "--subnet", "10.99.0.0/30", "tiny")
+    host.run("run", "-d", "--name", "first", "--network", "tiny", IMAGE, "sleep", "1000")
+    host.run("run", "--name", "second", "--network", "tiny", IMAGE, "true", check=125)
+    said = host.out("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.Error}}", "second")
+    assert said.startswith("created 128 failed to set up container networking: no available IPv4 addresses")
+    host.run("rm", "-f", "first")
+    host.run("start", "-a", "second")
+    host.run("rm", "second")
+    host.run("network", "rm", "tiny")

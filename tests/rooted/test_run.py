@@ -40,6 +40,8 @@ def test_output_streams_and_exit_code(root: Root) -> None:
     [
         ((IMAGE, "nosuch"), 127, 'exec: "nosuch": executable file not found in $PATH'),
         ((IMAGE, "/etc/motd"), 126, "permission denied"),
+        ((IMAGE, "/etc"), 126, 'exec: "/etc": '),
+        (("--device", "/dev/nosuch", IMAGE), 127, 'adding custom device "/dev/nosuch": no such file or'),
         (("--nosuch", IMAGE), 125, "unknown flag: --nosuch"),
         (("-p", "99999", IMAGE), 125, "invalid containerPort: 99999"),
         (("-v", "vol:b", IMAGE), 125, "mount path must be absolute"),

@@ -45,34 +45,46 @@ def ensure(netlink: Netlink, network: Plumbing, lock: str) -> int:
 def _settle(netlink: Netlink, network: Plumbing, lock: str) -> int:
     with Lock.at(locks.NETWORK, lock):
         link = netlink.link(network.bridge)
+        if link is not None:
+            return _open(netlink, network, link)
+        netlink.add_bridge(network.bridge, mtu=network.mtu, mac=network.mac)
+        link = netlink.link(network.bridge)
         if link is None:
-            netlink.add_bridge(network.bridge, mtu=network.mtu, mac=network.mac)
-            link = netlink.link(network.bridge)
-            if link is None:
-                raise OSError(errno.ENODEV, f"the bridge {network.bridge} vanished")
+            raise OSError(errno.ENODEV, f"the bridge {network.bridge} vanished")
+        try:
             if not network.gateway6:  # what cannot speak IPv6 passes nothing on
                 set_kernel(f"ipv6/conf/{network.bridge}/disable_ipv6", "1")
-        check_kind(link)
-        if network.gateway6:
-            for name, value in SIX:
-                set_kernel(f"ipv6/conf/{network.bridge}/{name}", value)
-        for gateway, prefix in network.gateways:
+            return _open(netlink, network, link)
+        except OSError:  # such as on a host without iptables
             try:
-                netlink.add_address(link.index, gateway, prefix, label=_LABEL)
-            except FileExistsError:
+                _take_down(netlink, network)
+            except OSError:  # the rules cannot be removed, either
                 pass
-        for six in (False, True):
-            if (network.gateway6 if six else network.gateway) and not _forwards(six=six):
-                # As in Docker: that the host forwards for us is no reason to forward for others.
-                firewall.close_forwarding(six=six)
-                _start_forwarding(six=six)
-        set_kernel(f"ipv4/conf/{network.bridge}/route_localnet", "1")  # for ports published at 127.0.0.1
-        # Last, the two by which another process knows that all of it is there, whenever this one ends.
-        if _is_ours(link, network):  # one of the user's is in a zone of the user's choice
-            zones.trust(link.name)
-        firewall.open_network(network)
-        netlink.up(link.index)
-        return link.index
+            raise
+
+
+def _open(netlink: Netlink, network: Plumbing, link: Link) -> int:
+    check_kind(link)
+    if network.gateway6:
+        for name, value in SIX:
+            set_kernel(f"ipv6/conf/{network.bridge}/{name}", value)
+    for gateway, prefix in network.gateways:
+        try:
+            netlink.add_address(link.index, gateway, prefix, label=_LABEL)
+        except FileExistsError:
+            pass
+    for six in (False, True):
+        if (network.gateway6 if six else network.gateway) and not _forwards(six=six):
+            # As in Docker: that the host forwards for us is no reason to forward for others.
+            firewall.close_forwarding(six=six)
+            _start_forwarding(six=six)
+    set_kernel(f"ipv4/conf/{network.bridge}/route_localnet", "1")  # for ports published at 127.0.0.1
+    # Last, the two by which another process knows that all of it is there, whenever this one ends.
+    if _is_ours(link, network):  # one of the user's is in a zone of the user's choice
+        zones.trust(link.name)
+    firewall.open_network(network)
+    netlink.up(link.index)
+    return link.index
 
 
 def _forwards(*, six: bool) -> bool:

@@ -188,6 +188,24 @@ def test_an_interface_that_is_no_bridge_is_refused(kernel: Kernel, lock: str) ->
     assert ("up", 2) not in kernel.done
 
 
+def test_a_bridge_that_gets_no_rules_does_not_stay(
+    kernel: Kernel, lock: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(network: Plumbing) -> None:
+        raise FileNotFoundError(2, "iptables-restore is not installed")
+
+    monkeypatch.setattr(kernel, "open_network", fail)
+    for closed in (kernel.close_network, fail):
+        monkeypatch.setattr(kernel, "close_network", closed)
+        with pytest.raises(FileNotFoundError, match="iptables-restore is not installed"):
+            ensure(kernel, lock)
+        assert not kernel.links_by_name
+    kernel.add_link("bw-test", "bridge", mac=NETWORK.mac)  # one that others may use
+    with pytest.raises(FileNotFoundError):
+        ensure(kernel, lock)
+    assert "bw-test" in kernel.links_by_name
+
+
 def test_only_what_is_ours_is_taken_down(kernel: Kernel, lock: str) -> None:
     ensure(kernel, lock)
     bridge.take_down(NETWORK, lock)
