@@ -18,6 +18,7 @@ from boxwright.api.following import Followers
 from boxwright.api.routes import Router
 from boxwright.errors import BoxwrightError, NotFound
 from boxwright.image.sysinfo import API_VERSION, MIN_API_VERSION
+from boxwright.registry.server.events import logs
 from boxwright.version import __version__
 
 TYPE_CHECKING = False
@@ -195,12 +196,14 @@ async def serve_until(engine: Engine, listener: Listener, stop: asyncio.Event) -
             message, payload, protocol, payload_writer=writer, task=task, loop=loop
         ),
         access_log=None,
+        logger=logs.requests,
         handler_cancellation=True,
         auto_decompress=False,
         max_line_size=_LONGEST_LINE,
         max_field_size=_LONGEST_LINE,
         keepalive_timeout=3600,
     )
+    loop.set_exception_handler(logs.in_loop)
     opened = await loop.create_server(server, sock=listener.socket, backlog=128)
     try:
         await stop.wait()
