@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import trustme
 
 from boxwright.container import shipments
 from boxwright.container.job import ShippingPlan
@@ -24,6 +26,7 @@ from boxwright.container.supervisor.logfile import LogFile
 from boxwright.container.supervisor.shipping import Shipping
 from boxwright.spec.units import SizeInvalid
 from boxwright.spec.values import replace
+from support.turns import Turns
 
 GELF = {"gelf-address": "udp://127.0.0.1:9"}
 
@@ -198,16 +201,6 @@ def test_tags_that_are_none(tag: str) -> None:
         check("gelf", {**GELF, "tag": tag})
 
 
-class Events:
-    """The part of a loop that a shipment sees."""
-
-    def watch(self, fd: int, events: int, handler: object) -> None:
-        self.fd, self.handler = fd, handler
-
-    def forget(self, fd: int) -> None:
-        pass
-
-
 def plan(driver: str, scheme: str, host: str, port: int = 0, **options: str) -> ShippingPlan:
     return ShippingPlan(
         driver=driver,
@@ -222,7 +215,7 @@ def plan(driver: str, scheme: str, host: str, port: int = 0, **options: str) -> 
 
 
 def shipped(given: ShippingPlan) -> None:
-    one = Shipping(given, Events(), lambda: None)  # type: ignore[arg-type]
+    one = Shipping(given, Turns(), lambda: None)  # type: ignore[arg-type]
     one.write(1, b"first\nsec")
     one.write(2, b"wrong\n")
     one.write(1, b"ond\nlast")
@@ -368,7 +361,7 @@ def test_a_name_that_no_server_can_have() -> None:
 
 
 def test_what_waits_is_counted_to_the_byte(udp: tuple[socket.socket, int]) -> None:
-    one = Shipping(plan("syslog", "udp", "127.0.0.1", udp[1]), Events(), lambda: None)  # type: ignore[arg-type]
+    one = Shipping(plan("syslog", "udp", "127.0.0.1", udp[1]), Turns(), lambda: None)  # type: ignore[arg-type]
     one.write(1, b"\n" + b"x" * (40 << 10))  # an empty line, two pieces of a long one, and its rest
     one.flush()
     one.close()
@@ -378,6 +371,78 @@ def test_what_waits_is_counted_to_the_byte(udp: tuple[socket.socket, int]) -> No
 def test_a_server_that_comes_later(tcp: tuple[socket.socket, int]) -> None:
     given = plan("fluentd", "tcp", "127.0.0.1", tcp[1], **{"fluentd-async": "true"})
     assert b"first" in heard(tcp[0], given)
+
+
+def test_a_container_waits_for_a_server_that_takes_nothing_and_goes_on_when_it_does(
+    tcp: tuple[socket.socket, int],
+) -> None:
+    loop, drained = Turns(), list[bool]()
+    given = plan("fluentd", "tcp", "127.0.0.1", tcp[1], **{"fluentd-request-ack": "true"})
+    one = Shipping(replace(given, entries=2), loop, lambda: drained.append(one.lagging))  # type: ignore[arg-type]
+    connection, _ = tcp[0].accept()
+    with connection:
+        connection.settimeout(20)
+        one.write(1, b"1\n2\n3\n4\n5\n")
+        assert one.lagging and not loop.turn(0.05) and not drained
+        for _ in range(5):
+            assert connection.recv(1 << 16)
+            connection.sendall(b"ack")
+        assert loop.turn(20) and drained == [False]
+        one.close()
+    assert not loop.watched and not one._queue
+
+
+@pytest.mark.parametrize(
+    ("options", "reached"),
+    [
+        ({"syslog-tls-ca-cert": "ca"}, True),
+        ({"syslog-tls-skip-verify": "true"}, True),
+        ({}, False),
+        ({"syslog-tls-ca-cert": "ca", "syslog-tls-cert": "cert", "syslog-tls-key": "key"}, True),
+    ],
+    ids=["trusted", "unverified", "unknown", "known to the server"],
+)
+def test_syslog_over_tls(
+    tcp: tuple[socket.socket, int], tmp_path: Path, options: dict[str, str], reached: bool
+) -> None:
+    authority = trustme.CA()
+    own, client = authority.issue_cert("127.0.0.1"), authority.issue_cert("client")
+    paths = {name: str(tmp_path / name) for name in ("ca", "cert", "key")}
+    authority.cert_pem.write_to_path(paths["ca"])
+    client.cert_chain_pems[0].write_to_path(paths["cert"])
+    client.private_key_pem.write_to_path(paths["key"])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    own.configure_cert(context)
+    if "syslog-tls-cert" in options:
+        authority.configure_trust(context)
+        context.verify_mode = ssl.CERT_REQUIRED
+    told = {key: paths.get(value, value) for key, value in options.items()}
+    given = plan("syslog", "tcp+tls", "127.0.0.1", tcp[1], **{"syslog-format": "rfc5424", **told})
+    with context.wrap_socket(tcp[0].dup(), server_side=True) as listener:
+        listener.settimeout(20)
+        if reached:
+            data = heard(listener, given)
+            lines = []
+            while data:  # each message says how long it is (RFC 6587)
+                length, _, data = data.partition(b" ")
+                lines.append(data[: int(length)].rpartition(b" - ")[2])
+                data = data[int(length) :]
+            assert lines == [b"first\n", b"wrong\n", b"second\n", b"last\n"]
+            return
+        refused: list[OSError] = []
+
+        def serve() -> None:
+            try:
+                listener.accept()
+            except OSError as error:
+                refused.append(error)
+
+        server = threading.Thread(target=serve)
+        server.start()
+        with pytest.raises(Unreachable, match="certificate"):
+            shipped(given)
+        server.join(20)
+        assert refused
 
 
 def test_how_long_a_server_is_waited_for(tmp_path: Path) -> None:
@@ -406,7 +471,7 @@ def test_a_server_that_is_gone_is_tried_so_many_times(monkeypatch: pytest.Monkey
     given = plan("fluentd", "tcp", "127.0.0.1", port, **{"fluentd-async": "true"})
     lost = Shipping(
         replace(given, attempts=4, first_wait=1.0, last_wait=3.0),
-        Events(),  # type: ignore[arg-type]
+        Turns(),  # type: ignore[arg-type]
         lambda: None,
     )
     lost.write(1, b"a\nb\n")
@@ -416,7 +481,7 @@ def test_a_server_that_is_gone_is_tried_so_many_times(monkeypatch: pytest.Monkey
 
 def test_a_connection_is_made_again_after_its_time(tcp: tuple[socket.socket, int]) -> None:
     given = plan("fluentd", "tcp", "127.0.0.1", tcp[1], **{"fluentd-async": "true"})
-    one = Shipping(replace(given, renewal=1e-9), Events(), lambda: None)  # type: ignore[arg-type]
+    one = Shipping(replace(given, renewal=1e-9), Turns(), lambda: None)  # type: ignore[arg-type]
     one.write(1, b"a\nb\n")
     one.close()
     found = [all_of(tcp[0]), all_of(tcp[0])]
@@ -426,11 +491,11 @@ def test_a_connection_is_made_again_after_its_time(tcp: tuple[socket.socket, int
 def test_so_many_lines_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shipping._thread, "start_new_thread", lambda run, given: None)
     given = replace(plan("fluentd", "tcp", "h", 1, **{"fluentd-async": "true"}), entries=2)
-    full = Shipping(given, Events(), lambda: None)  # type: ignore[arg-type]
+    full = Shipping(given, Turns(), lambda: None)  # type: ignore[arg-type]
     full.write(1, b"1\n2\n3\n4\n")
     assert [line for _, _, line, _ in full._queue] == [b"1", b"2"] and not full.lagging
     monkeypatch.setattr(shipping, "_LogServer", lambda plan: None)
-    waiting = Shipping(replace(given, options={}), Events(), lambda: None)  # type: ignore[arg-type]
+    waiting = Shipping(replace(given, options={}), Turns(), lambda: None)  # type: ignore[arg-type]
     waiting.write(1, b"1\n2\n")
     assert not waiting.lagging
     waiting.write(1, b"3\n")
@@ -450,7 +515,7 @@ def test_what_comes_with_the_order_to_end_is_sent(udp: tuple[socket.socket, int]
                 os.eventfd_write(self._work, 1)
             return more
 
-    one = Late(plan("syslog", "udp", "127.0.0.1", udp[1]), Events(), lambda: None)  # type: ignore[arg-type]
+    one = Late(plan("syslog", "udp", "127.0.0.1", udp[1]), Turns(), lambda: None)  # type: ignore[arg-type]
     one.write(1, b"first\n")
     assert one._ended.acquire(timeout=20)
     one._server.close()
@@ -462,13 +527,13 @@ def test_a_full_queue_lets_the_container_wait_or_loses_the_oldest(monkeypatch: p
     monkeypatch.setattr(
         shipping._thread, "start_new_thread", lambda run, given: None
     )  # a server that takes nothing
-    waiting = Shipping(plan("fluentd", "tcp", "h", 1, **{"fluentd-async": "true"}), Events(), lambda: None)  # type: ignore[arg-type]
+    waiting = Shipping(plan("fluentd", "tcp", "h", 1, **{"fluentd-async": "true"}), Turns(), lambda: None)  # type: ignore[arg-type]
     waiting.write(1, b"x" * 60 + b"\n")
     assert not waiting.lagging
     waiting.write(1, b"y" * 60 + b"\n")
     assert waiting.lagging and len(waiting._queue) == 2
     given = replace(plan("fluentd", "tcp", "h", 1, **{"fluentd-async": "true"}), buffer=100)
-    losing = Shipping(given, Events(), lambda: None)  # type: ignore[arg-type]
+    losing = Shipping(given, Turns(), lambda: None)  # type: ignore[arg-type]
     losing.write(1, b"x" * 60 + b"\n" + b"y" * 60 + b"\n")
     assert not losing.lagging and [line for _, _, line, _ in losing._queue] == [b"y" * 60]
     assert losing._size == 61

@@ -38,6 +38,7 @@ else:
 
 _FULL = 1 << 20  # bytes that wait in blocking mode
 _GOODBYE = 5.0  # seconds for what is left at the end
+_FAREWELL = 1.0  # seconds for a server over TLS to say that it has read everything
 _JOURNAL = "/run/systemd/journal/socket"
 _SYSLOG = ("/dev/log", "/var/run/syslog", "/var/run/log")
 
@@ -274,8 +275,18 @@ class _LogServer:
             raise ConnectionResetError(104, "Connection reset by peer")
 
     def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
+        if self._socket is None:
+            return
+        farewell = getattr(self._socket, "unwrap", None)
+        if farewell is not None:
+            # A server over TLS sends tickets that are never read, and the kernel answers the end of a socket with
+            # something unread by a reset, which takes from the server what it has not read yet: it is waited for.
+            try:
+                self._socket.settimeout(_FAREWELL)
+                farewell()
+            except (OSError, ValueError):
+                pass
+        self._socket.close()
 
 
 def _unix(kind: int, path: str, patience: float) -> socket:
