@@ -13,7 +13,8 @@ import pytest
 from boxwright.container.execs import ExecConfig
 from boxwright.runtime import oci
 from boxwright.runtime.oci import RuntimeFailed
-from support.containers import IMAGE, Root, eventually
+from support.containers import IMAGE, Root
+from support.waiting import eventually
 
 pytestmark = [pytest.mark.rooted, pytest.mark.usefixtures("cleared")]
 MARK = "7654.321"  # how long the runtime sleeps, by which it is found
