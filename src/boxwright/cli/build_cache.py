@@ -73,7 +73,7 @@ def _rows(cache: Iterable[CacheUsage], *, marked: bool) -> Iterable[dict[str, An
         mutable = entry.path is not None
         yield {
             "ID": short_id(entry.key) + ("*" if mutable and marked else ""),
-            "Parents": [],
+            "Parents": [short_id(parent) for parent in entry.parents],
             "CreatedAt": created_at(entry.created),
             "Mutable": mutable,
             "Reclaimable": not entry.in_use if not marked else str(not entry.in_use).lower(),
@@ -90,6 +90,7 @@ def _pretty(ctx: Context, item: CacheUsage) -> None:
     entry = item.entry
     for name, value in (
         ("ID", short_id(entry.key)),
+        ("Parents", ", ".join(map(short_id, entry.parents))),
         ("Created at", created_at(entry.created)),
         ("Mutable", str(entry.path is not None).lower()),
         ("Reclaimable", str(not entry.in_use).lower()),

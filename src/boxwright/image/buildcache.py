@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import re
 
 MOUNT = "exec.cachemount"  # the kind of a cache mount: BuildKit's word
-_TEXTS = ("id", "type", "description")
+_TEXTS = ("id", "parents", "type", "description")
 _FLAGS = ("inuse", "shared", "private", "mutable", "immutable")
 FILTERS = ("until", "unused-for", *(name + sign for name in _TEXTS for sign in ("", "!", "~")), *_FLAGS)
 
@@ -30,7 +30,7 @@ FILTERS = ("until", "unused-for", *(name + sign for name in _TEXTS for sign in (
 class CacheEntry:
     """A step record or a cache mount. `layers` are the diff IDs that a record keeps; `path` is the directory of a
     mount. `bytes` is what a record's step yielded. Times are unix seconds. `in_use`: what it keeps costs nothing,
-    since images and containers keep it too."""
+    since images and containers keep it too. `parents` are the keys of records of the stack without its top layer."""
 
     key: str
     kind: str
@@ -42,6 +42,7 @@ class CacheEntry:
     last_used: float = 0.0
     uses: int = 0
     in_use: bool = False
+    parents: tuple[str, ...] = ()
 
 
 class BuildCache:
@@ -53,6 +54,10 @@ class BuildCache:
 
     def entries(self, kept: set[str]) -> list[CacheEntry]:
         """Oldest first. `kept` are the layers of images and containers."""
+        steps = self._steps.summaries()
+        of_stack: dict[tuple[str, ...], list[str]] = {}
+        for step in steps:
+            of_stack.setdefault(step.layers, []).append(step.key)
         found = [
             CacheEntry(
                 key=step.key,
@@ -64,8 +69,9 @@ class BuildCache:
                 last_used=step.last_used,
                 uses=step.uses,
                 in_use=bool(step.layers) and kept.issuperset(step.layers),
+                parents=tuple(sorted(of_stack.get(step.layers[:-1], ()))) if len(step.layers) > 1 else (),
             )
-            for step in self._steps.summaries()
+            for step in steps
         ]
         return sorted([*found, *self._mounts()], key=lambda entry: entry.created)
 
@@ -123,8 +129,9 @@ class BuildCache:
 
 def matcher(filters: Filters) -> Callable[[CacheEntry], bool]:
     """The ``--filter`` of `builder prune` and `buildx du`: until and unused-for (last used before), inuse, shared,
-    private, mutable, immutable; and id, type, description (a part of it), each also with ``!=``, or ``~=`` and a
-    regular expression. Values of one are alternatives, and none of those of a ``!=`` may hold. Raises FilterInvalid."""
+    private, mutable, immutable; and id, parents (one of them), type, description (a part of it), each also with ``!=``,
+    or ``~=`` and a regular expression. Values of one are alternatives, and none of those of a ``!=`` may hold. Raises
+    FilterInvalid."""
     check_names(filters, FILTERS)
     end = min(
         (moment(text) for key in ("until", "unused-for") for text in filters.get(key, ())), default=None
@@ -172,14 +179,17 @@ def _shown(entry: CacheEntry, name: str) -> tuple[str, ...]:
     """What an expression is searched in: also BuildKit's word for a kind of ours."""
     if name == "id":
         return (entry.key,)
+    if name == "parents":
+        return entry.parents
     if name == "description":
         return (entry.name,)
     return (entry.kind,) if entry.kind == MOUNT else (entry.kind, "regular")
 
 
 def _equals(entry: CacheEntry, name: str, text: str) -> bool:
-    if name == "id":
-        return entry.key.removeprefix("sha256:").startswith(text.removeprefix("sha256:"))
+    if name in ("id", "parents"):
+        keys = (entry.key,) if name == "id" else entry.parents
+        return any(key.removeprefix("sha256:").startswith(text.removeprefix("sha256:")) for key in keys)
     return text in entry.name if name == "description" else _is(entry.kind, text)
 
 

@@ -297,6 +297,25 @@ def test_filters_of_the_build_cache(eng: Engine, filters: dict[str, list[str]], 
         eng.builds.cache(filters={"description~": ["("]})
 
 
+def test_parents_are_the_records_below(eng: Engine) -> None:
+    imported(eng, "one", "1")
+    imported(eng, "two", "2")
+    below = layer_of(eng, "one")
+    add_step(eng, "below", below)
+    add_step(eng, "top", f"{below} {layer_of(eng, 'two')}")
+    eng.images.remove("one")
+    eng.images.remove("two")
+    assert {u.entry.key: u.entry.parents for u in eng.builds.cache()} == {"below": (), "top": ("below",)}
+    for filters, found in (
+        ({"parents": ["bel"]}, ["top"]),
+        ({"parents": ["top"]}, []),
+        ({"parents!": ["below"]}, ["below"]),
+        ({"parents~": ["^b"]}, ["top"]),
+    ):
+        assert [usage.entry.key for usage in eng.builds.cache(filters=filters)] == found
+    assert keys(eng.builds.prune(filters={"parents": ["below"]})) == ("top",)
+
+
 def test_a_record_goes_with_the_rows_that_lead_to_it(eng: Engine) -> None:
     add_step(eng, "step", "", used=1000.0)
     with eng.services.db.write() as sql:
