@@ -157,6 +157,7 @@ def _search(exchange: Exchange, engine: Engine, name: str) -> ApiReply:
 
 ROUTES = {
     ("GET", "/images/json"): _list,
+    ("GET", "/images/search"): _search,
     ("GET", "/images/*/json"): _inspect,
     ("GET", "/images/*/history"): _history,
     ("POST", "/images/*/tag"): _tag,

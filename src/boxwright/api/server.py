@@ -16,7 +16,7 @@ from boxwright.api.asked import RequestRefused
 from boxwright.api.exchange import ApiReply, ClientGone, Exchange
 from boxwright.api.following import Followers
 from boxwright.api.routes import Router
-from boxwright.errors import BoxwrightError, NotFound
+from boxwright.errors import BoxwrightError, NotFound, Unavailable
 from boxwright.image.sysinfo import API_VERSION, MIN_API_VERSION
 from boxwright.registry.server.events import logs
 from boxwright.version import __version__
@@ -29,9 +29,13 @@ if TYPE_CHECKING:
     from boxwright.engine import Engine
 
 _LONGEST_LINE = 64 << 10  # bytes of a request's first line, and of each header (X-Registry-Config is one)
-_MOST_CONNECTIONS = 1000
+_MOST_REQUESTS = 1000  # at a time, each with a thread of its own
 _GRACE = 5.0  # seconds in which requests under way may finish
 _log = logging.getLogger("boxwright.api")
+
+
+class TooManyRequests(Unavailable):
+    """No more requests are served at a time."""
 
 
 def numbers(version: str) -> tuple[int, int]:
@@ -96,6 +100,8 @@ class EngineService:
         """One request."""
         exchange = None
         try:
+            if len(self._open) >= _MOST_REQUESTS:
+                raise TooManyRequests(f"{_MOST_REQUESTS} requests are under way", hint="try again later")
             self._check_sender(request)
             path, version = unversioned(request.rel_url.raw_path)
             exchange = Exchange(request, path, version=version, followers=self._followers)

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from boxwright.api import server
 from boxwright.api.listening import listen
 from boxwright.api.server import unversioned
 from boxwright.engine import Engine
 from boxwright.files.identity import identity
 from support.engine_api import ApiClient, served
+from support.registry import make_image, running
+from support.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +74,25 @@ def test_images(api: ApiClient) -> None:
     assert api.ask("POST", "/images/a/tag?repo=b")[0] == 404
     assert api.ask("POST", "/images/prune")[1] == {"ImagesDeleted": None, "SpaceReclaimed": 0}
     assert api.ask("GET", "/images/json?filters=%7B%22x%22%3A%5B%5D%7D")[0] == 400
+
+
+def test_a_search_asks_the_registry_that_the_term_names(api: ApiClient) -> None:
+    with running() as registry:
+        registry.searchable = True
+        registry.add_image("team/tool", "1", make_image({"a": b"a"}))
+        status, found, _ = api.ask("GET", f"/images/search?term={registry.host}/tool&limit=5")
+    assert status == 200
+    assert [(one["name"], one["is_official"]) for one in found] == [(f"{registry.host}/team/tool", False)]
+    assert api.ask("GET", "/images/search?term=x&limit=many")[0] == 400
+
+
+def test_no_more_than_so_many_requests_at_a_time(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_MOST_REQUESTS", 1)
+    with socket.socket(socket.AF_UNIX) as slow:
+        slow.connect(str(api.path))
+        slow.sendall(b"POST /images/prune HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+        eventually(lambda: api.ask("GET", "/_ping")[0] == 503)
+    eventually(lambda: api.ask("GET", "/_ping")[0] == 200)
 
 
 def test_info_and_df(api: ApiClient) -> None:
