@@ -34,7 +34,7 @@ _GRACE = 5.0  # seconds in which requests under way may finish
 _log = logging.getLogger("boxwright.api")
 
 
-class TooManyRequests(Unavailable):
+class ApiBusy(Unavailable):
     """No more requests are served at a time."""
 
 
@@ -101,7 +101,7 @@ class EngineService:
         exchange = None
         try:
             if len(self._open) >= _MOST_REQUESTS:
-                raise TooManyRequests(f"{_MOST_REQUESTS} requests are under way", hint="try again later")
+                raise ApiBusy(f"{_MOST_REQUESTS} requests are under way", hint="try again later")
             self._check_sender(request)
             path, version = unversioned(request.rel_url.raw_path)
             exchange = Exchange(request, path, version=version, followers=self._followers)

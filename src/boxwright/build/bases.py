@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from boxwright.content.watched import Progress
+    from boxwright.content.progress import Progress
     from boxwright.image.store import ImageStore, ResolvedImage
     from boxwright.registry.client.http import Http
     from boxwright.registry.client.remote import Remote

@@ -20,7 +20,7 @@ _EVERY = 0.1  # seconds between two sums
 
 
 class PushSteps:
-    """`content.watched.Progress` as statuses of a step: a line for each blob and one for their sum. With `compressing`
+    """`content.progress.Progress` as statuses of a step: a line for each blob and one for their sum. With `compressing`
     the size of what is not compressed yet is not known, and not told."""
 
     def __init__(self, emit: Emit, step: str, *, compressing: bool) -> None:

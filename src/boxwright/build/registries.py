@@ -20,8 +20,8 @@ from boxwright.spec.reference import Reference
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from boxwright.content.layout import Layout
+    from boxwright.content.progress import Progress
     from boxwright.content.store import Fetcher
-    from boxwright.content.watched import Progress
     from boxwright.image.store import ImageStore
     from boxwright.registry.client.http import Http
     from boxwright.registry.client.remote import Remote
@@ -175,7 +175,7 @@ def _manifest(source: Fetcher, desc: Descriptor, platform: Platform, name: str) 
 
 
 class _Progress:
-    """`content.watched.Progress` as the status of a step."""
+    """`content.progress.Progress` as the status of a step."""
 
     def __init__(self, emit: Told) -> None:
         self._emit = emit

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from boxwright.cli.context import Context
     from boxwright.cli.flags import Namespace, Parser
-    from boxwright.content.watched import Progress
+    from boxwright.content.progress import Progress
 
 
 class TerminalRefused(Invalid):

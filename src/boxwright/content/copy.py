@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from boxwright.content.parallel import in_parallel
+from boxwright.content.progress import Progress, ProgressReader
 from boxwright.content.store import (
     Mounter,
     NamedPusher,
@@ -23,7 +24,6 @@ from boxwright.content.store import (
 )
 from boxwright.content.tree import DEEPEST, MOST_MANIFESTS, ContentNode, everything, load_tree
 from boxwright.content.verify import ContentMismatch
-from boxwright.content.watched import Progress, Watched
 from boxwright.errors import Corrupt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.digest import Digest
@@ -235,7 +235,9 @@ def _pour(
 
     again = False
     while True:
-        with Watched(opener=lambda: source.open(desc), desc=desc, progress=progress, stop=stop) as body:
+        with ProgressReader(
+            opener=lambda: source.open(desc), desc=desc, progress=progress, stop=stop
+        ) as body:
             try:
                 sink.push(desc, cast("BinaryIO", body))
                 return "copied"

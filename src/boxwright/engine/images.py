@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any, BinaryIO
 
-    from boxwright.content.watched import Progress
+    from boxwright.content.progress import Progress
     from boxwright.engine.services import EngineServices
     from boxwright.errors import BoxwrightError
     from boxwright.image.catalog import ImageRow

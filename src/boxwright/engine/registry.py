@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from boxwright.content.watched import Progress
+    from boxwright.content.progress import Progress
     from boxwright.engine.services import EngineServices
     from boxwright.registry.client.client import LoggedIn
     from boxwright.registry.client.search import SearchResult

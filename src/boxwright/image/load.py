@@ -9,8 +9,8 @@ from pathlib import Path
 
 from boxwright.content.copy import copy_tree
 from boxwright.content.lease import Lease
+from boxwright.content.progress import Progress
 from boxwright.content.tree import for_platform, load_tree
-from boxwright.content.watched import Progress
 from boxwright.image.archive import ArchivedImage, ArchiveSource
 from boxwright.image.catalog import ImageRow, familiar
 from boxwright.image.members import ArchiveInvalid, DirMembers, TarMembers

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 
 from boxwright.content.copy import copy_tree
 from boxwright.content.lease import Lease
+from boxwright.content.progress import Progress
 from boxwright.content.store import BESIDE
 from boxwright.content.tree import ContentNode, load_tree
 from boxwright.content.verify import read_verified
-from boxwright.content.watched import Progress
 from boxwright.image.archive import NAME_ANNOTATIONS
 from boxwright.image.catalog import ImageRow, NoSuchImage, familiar, quick_normal, split
 from boxwright.image.store import ImageStore, PlatformAbsent, is_image

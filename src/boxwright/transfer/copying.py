@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from boxwright.content.copy import complete_tree, copy_tree
 from boxwright.content.parallel import in_parallel
+from boxwright.content.progress import Progress
 from boxwright.content.store import AttachedByTag, Partial, Referring, Sink, Source
 from boxwright.content.tree import ContentNode, everything, for_platforms, load_tree
-from boxwright.content.watched import Progress
 from boxwright.errors import BoxwrightError, NotFound
 from boxwright.registry.client.remote import Remote
 from boxwright.spec import mediatypes as mt

@@ -11,9 +11,9 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from boxwright.content.copy import copy_tree
+from boxwright.content.progress import Progress
 from boxwright.content.tree import everything, load_tree
 from boxwright.content.verify import read_verified
-from boxwright.content.watched import Progress
 from boxwright.errors import Conflict, Invalid, NotFound
 from boxwright.files.disk import make_directories, write_atomic
 from boxwright.files.locks import Lock

@@ -11,7 +11,7 @@ import threading
 
 from boxwright.content.lease import Lease
 from boxwright.content.local import LocalStore
-from boxwright.content.watched import Progress
+from boxwright.content.progress import Progress
 from boxwright.errors import Cancelled, Denied, Invalid, NotFound, Unauthorized, Unavailable, Unsupported
 from boxwright.layer.compress import Compressing, arrived_as, compress_layer, known_blobs
 from boxwright.layer.store import Layer, LayerStore

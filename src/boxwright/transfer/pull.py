@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 
 from boxwright.content.copy import copy_tree
 from boxwright.content.local import BlobMissing, LocalStore
+from boxwright.content.progress import Progress
 from boxwright.content.store import Sink
 from boxwright.content.tree import ContentNode, for_platforms, load_tree
 from boxwright.content.verify import read_verified
-from boxwright.content.watched import Progress
 from boxwright.errors import BoxwrightError, Denied, NotFound, Unauthorized, Unsupported
 from boxwright.registry.client.errors import AccessDenied, AccessNeeded, UnknownToRegistry
 from boxwright.registry.client.remote import Remote

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 
 from boxwright.content.copy import move, push_manifests
 from boxwright.content.parallel import in_parallel
+from boxwright.content.progress import Progress
 from boxwright.content.store import Source
 from boxwright.content.tree import ContentNode, for_platforms, load_tree
 from boxwright.content.verify import read_verified
-from boxwright.content.watched import Progress
 from boxwright.errors import NotFound
 from boxwright.registry.client.remote import Remote
 from boxwright.spec import mediatypes as mt

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from boxwright.content.watched import Progress
+    from boxwright.content.progress import Progress
     from boxwright.image.store import ImageStore
     from boxwright.registry.client.client import RegistryClient
     from boxwright.spec.descriptor import Descriptor

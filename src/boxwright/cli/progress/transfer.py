@@ -69,7 +69,7 @@ class Tally:
             False  # the name pointed at the same image before: that its layers are here is no news
         )
 
-    # --- content.watched.Progress -------------------------------------------------------------------
+    # --- content.progress.Progress -------------------------------------------------------------------
 
     def planned(self, blobs: Sequence[Descriptor]) -> None:
         with self.lock:

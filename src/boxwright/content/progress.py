@@ -37,7 +37,7 @@ class Progress(Protocol):
         ...
 
 
-class Watched(io.RawIOBase):
+class ProgressReader(io.RawIOBase):
     """A body that is opened at its first use, tells the progress what passes, and ends when the copy was stopped."""
 
     def __init__(
