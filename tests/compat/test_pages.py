@@ -81,7 +81,7 @@ def test_from_search_to_a_layer(page: Browser, registry: Client) -> None:
     page.click("tbody th a")
     assert page.text(".command code") == f"docker pull {host}/acme/web:latest"
     assert page.texts(".steps code") == ["ADD file:abc in /", "ENV A=b", "RUN make <all>"]
-    assert page.texts(".steps .bytes") == ["9 B", "81 kB"] and page.texts(".steps .none") == ["no files"]
+    assert page.texts(".steps .bytes") == ["9B", "81kB"] and page.texts(".steps .none") == ["no files"]
     assert "'/run me'" in page.texts(".config dd") and "80/tcp" in page.texts(".config dd")
     assert page.texts("table tbody th") == ["SBOM (SPDX)"]
     page.click("table tbody th a")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -263,18 +264,14 @@ def test_instructions_as_builders_write_them(made: str, keyword: str, text: str)
     assert instruction(HistoryEntry(created_by=made, comment="a comment")) == (keyword, text)
 
 
-@pytest.mark.parametrize(
-    "count, text",
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1 kB"),
-        (74_812_345, "74.8 MB"),
-        (999_999, "1 MB"),
-        (5 * 10**12, "5 TB"),
-    ],
-)
-def test_sizes(count: int, text: str) -> None:
-    from boxwright.registry.server.pages.look import size
+def test_sizes_and_times_are_those_of_the_command_line() -> None:
+    from boxwright.registry.server.pages.look import environment
 
-    assert size(count) == text
+    def shown(text: str, **values: float) -> str:
+        made: str = environment().from_string(text).render(**values)
+        return made
+
+    assert shown("{{ count|size }}", count=74_812_345) == "74.8MB"
+    assert shown("{{ then|ago }}", then=time.time() - 3 * 86_400) == "3 days ago"
+    assert shown("{{ then|ago }}", then=time.time() + 60) == "Less than a second ago"
+    assert [shown("{{ took|span }}", took=took) for took in (0.2, 59.6, 3661)] == ["0s", "1m0s", "1h1m1s"]

@@ -9,43 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from boxwright.registry.server.auth.users import extra
-from boxwright.spec.times import rfc3339, unix_seconds
+from boxwright.spec.times import format_duration, human_duration, rfc3339, unix_seconds
+from boxwright.spec.units import human_size
 
 _HERE = Path(__file__).parent
-_SPANS = (
-    (31_536_000, "year"),
-    (2_592_000, "month"),
-    (604_800, "week"),
-    (86_400, "day"),
-    (3600, "hour"),
-    (60, "minute"),
-)
-
-
-def size(count: int) -> str:
-    """Bytes as Docker writes them: powers of 1000, three digits."""
-    value, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):  # noqa: B007 - the last one tried is the one
-        if value < 999.5:
-            break
-        value /= 1000
-    return f"{value:.3g} {unit}"
 
 
 def ago(seconds: float) -> str:
-    """Unix seconds, seen from now."""
-    passed = time.time() - seconds
-    for span, name in _SPANS:
-        if passed >= span:
-            count = int(passed // span)
-            return f"{count} {name}{'s' if count > 1 else ''} ago"
-    return "just now"
+    """Unix seconds, seen from now, as Docker says it."""
+    return human_duration(max(time.time() - seconds, 0)) + " ago"
 
 
 def span(seconds: float) -> str:
-    """How long something took."""
-    whole = round(seconds)
-    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
+    """How long something took, as Go writes it."""
+    return format_duration(round(seconds) * 10**9)
 
 
 def count(number: int) -> str:
@@ -104,7 +81,7 @@ def environment() -> Any:
         undefined=jinja2.StrictUndefined,
     )
     made.filters.update(
-        size=size, ago=ago, span=span, count=count, date=date, stamp=stamp, short=short, seconds=seconds
+        size=human_size, ago=ago, span=span, count=count, date=date, stamp=stamp, short=short, seconds=seconds
     )
     made.globals.update(address=address)
     return made
