@@ -17,7 +17,7 @@ from contextlib import suppress
 from boxwright.build.cache import apart_keys, apart_open_key, ingredients, open_key, step_keys
 from boxwright.build.graph import Outcome, Selection, Tree, Vertex, walk
 from boxwright.build.progress import Emit, StepCached, StepDone, StepFailure, StepMissed, StepStarted
-from boxwright.errors import BoxwrightError, Cancelled
+from boxwright.errors import BoxwrightError, Cancelled, Invalid
 from boxwright.image.steps import Hit, StepCache, StepRecord
 from boxwright.spec.values import dataclass
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 else:
     Protocol = object  # what it is for is checked before it runs
 
+_MOST_LAYERS = 1000  # of a stack
+
 
 class Execution(Protocol):
     """One vertex's operation, with what it needs to run."""
@@ -39,6 +41,10 @@ class Execution(Protocol):
 
     def run(self, inputs: Sequence[Tree], selection: Selection | None) -> Outcome:
         """Do it. Runs at most once per key and process; must be safe to repeat after a kill."""
+
+
+class TooManyLayers(Invalid):
+    """A stage stands on more layers than an image can have here. What is kept of each step names all of its layers."""
 
 
 class LayersLost(Cancelled):
@@ -532,6 +538,11 @@ class Solver:
             seconds = time.monotonic() - began
         base = () if vertex.op.independent or not trees else trees[0].layers
         layers = (*base, *outcome.added)
+        if len(layers) > _MOST_LAYERS:
+            raise TooManyLayers(
+                f"the result would have more than {_MOST_LAYERS} layers",
+                hint="do more in one RUN or COPY; Docker runs images of 127 layers at most",
+            )
         keys = step_keys(vertex, trees, selection)
         record = StepRecord(
             key=keys[-1],

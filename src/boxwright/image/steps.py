@@ -70,6 +70,7 @@ ALIAS = "alias"  # the kind of rows that only lead to another one
 
 _PACKED_FROM = 2 << 20  # characters: what the files of a context of 40,000 come to
 _PIECE = 1 << 20
+_MOST_IDS = 100_000
 _INSERT = "INSERT OR REPLACE INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -78,6 +79,7 @@ class StepCache:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self._ids: dict[str, DiffID] = {}  # one value for a layer, which every step above it names
 
     def find(self, key: str) -> Hit | None:
         """The record of this key, if all its layers are still here."""
@@ -92,12 +94,20 @@ class StepCache:
                 return None
         return Hit(
             key=key,
-            layers=tuple(map(DiffID.parse, layers)),
+            layers=tuple(map(self._id, layers)),
             result=json.loads(row[1]),
             bytes=row[2],
             seconds=row[3],
             created=row[4],
         )
+
+    def _id(self, text: str) -> DiffID:
+        found = self._ids.get(text)
+        if found is None:
+            if len(self._ids) >= _MOST_IDS:
+                self._ids.clear()
+            found = self._ids[text] = DiffID.parse(text)
+        return found
 
     def present(self, layers: Iterable[object]) -> bool:
         """Whether all these layers are in the store."""

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from boxwright.build import solver as solver_module
 from boxwright.build.graph import Graph, Tree, Vertex, walk
 from boxwright.build.progress import StepCached, StepDone, StepFailure, StepStarted
-from boxwright.build.solver import Solver
+from boxwright.build.solver import Solver, TooManyLayers
 from boxwright.build.why import Why
 from boxwright.errors import Cancelled, NotFound
 from boxwright.image.steps import StepCache
@@ -286,3 +287,13 @@ def test_why(host: FakeHost) -> None:
     assert changed[1] == "a modified; b mode 644->664; c added"
     moved = reasons(build({"a": "644 2", "b": "664 1", "c": "644 1"}, "other base"))
     assert moved == ["instruction changed", "parent step changed", "parent step changed"]
+
+
+def test_no_stack_grows_without_end(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept of a step names every layer below it: the square of their number in all."""
+    monkeypatch.setattr(solver_module, "_MOST_LAYERS", 3)
+    runs = Runs()
+    tree, _ = solve(host, chain(Graph(), *(runs.op(name) for name in "abc")))
+    assert len(tree.layers) == 3
+    with pytest.raises(TooManyLayers, match="more than 3 layers"):
+        solve(host, chain(Graph(), *(runs.op(name) for name in "abcd")))
