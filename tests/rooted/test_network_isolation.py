@@ -10,6 +10,7 @@ import pytest
 
 from support.containers import IMAGE
 from support.netns import WEB, Host, Machine, private_host, reached, reaches
+from support.peers import needs
 from support.waiting import eventually
 
 pytestmark = pytest.mark.rooted
@@ -169,6 +170,7 @@ def test_a_firewall_that_was_loaded_anew_is_mended_by_the_next_start(world: Worl
     check(world)
 
 
+@needs("nft")
 def test_part_of_the_rules_is_mended_by_network_reload(world: World) -> None:
     before = sorted(world.host.rules().splitlines())
     world.host.sh("nft flush chain ip nat PREROUTING && nft flush chain ip mangle FORWARD")
@@ -177,6 +179,7 @@ def test_part_of_the_rules_is_mended_by_network_reload(world: World) -> None:
     assert sorted(world.host.rules().splitlines()) == before
 
 
+@needs("nft")
 def test_beside_the_rules_of_others(world: World) -> None:
     """Docker's, whose chain accepts what its bridges send and drops by policy; firewalld's, a table of its own."""
     host = world.host
