@@ -93,15 +93,15 @@ def _unix(path: Path, group: str) -> Listener:
     before = os.umask(0o177)  # no client connects before the group and the mode are set
     try:
         sock.bind(str(path))
+        os.chown(path, -1, _group(group))
+        os.chmod(path, 0o660)
+        sock.listen(128)
+        return Listener(sock, f"unix://{path}", path)
     except BaseException:
         sock.close()
         raise
     finally:
         os.umask(before)
-    os.chown(path, -1, _group(group))
-    os.chmod(path, 0o660)
-    sock.listen(128)
-    return Listener(sock, f"unix://{path}", path)
 
 
 def _make_room(path: Path) -> None:
@@ -128,8 +128,11 @@ def _make_room(path: Path) -> None:
 
 
 def _group(name: str) -> int:
+    """-1 where there is none, and for another user than root, who may not give files away."""
     import grp
 
+    if os.geteuid() != 0:
+        return -1
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
