@@ -16,7 +16,7 @@ from boxwright.layer.store import Layer, LayerMissing
 from boxwright.layer.tarstream import open_tar
 from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
-from boxwright.spec.digest import Digest
+from boxwright.spec.digest import DiffID, Digest
 from boxwright.spec.values import dataclass, replace
 
 TYPE_CHECKING = False
@@ -150,8 +150,12 @@ class Checker:
     def _repair_blob(self, problem: Problem) -> Problem:
         if not problem.gone and not self._replaceable(problem.what):
             return replace(problem, state="kept")
+        digest = Digest.parse(problem.what)
         with self._images.store.sweeping():
-            erase(self._images.store.path(Digest.parse(problem.what)))
+            # Another process may have brought it since the look.
+            if self._images.store.size(digest) is not None and check_blob(self._images, digest) is None:
+                return replace(problem, state="repaired")
+            erase(self._images.store.path(digest))
         return replace(problem, state="dropped")
 
     def _repair_layer(self, problem: Problem, layer: Layer) -> Problem:
@@ -168,8 +172,7 @@ class Checker:
                     self._again(layer, body)
                 return replace(problem, state="repaired")
         if problem.gone or self._replaceable(problem.what):
-            self._drop(layer)
-            return replace(problem, state="dropped")
+            return replace(problem, state="dropped" if self._drop(layer.diff_id) else "repaired")
         return replace(problem, state="kept")
 
     def _forms(self, layer: Layer) -> list[Descriptor]:
@@ -188,12 +191,17 @@ class Checker:
                 self._images.store.path(layer.diff_id).unlink(missing_ok=True)
                 self._images.store.expose(fresh.diff_id, fresh.tar_path)
 
-    def _drop(self, layer: Layer) -> None:
-        """The name by which other tools were shown its tar as a blob goes, too."""
+    def _drop(self, diff_id: DiffID) -> bool:
+        """The name by which other tools were shown its tar as a blob goes, too. False when another process made the
+        layer again since the look: it stays."""
+        layers = self._images.layers
         with self._images.store.sweeping():
-            if self._exposed(layer.diff_id):
-                self._images.store.path(layer.diff_id).unlink()
-            self._images.layers.remove(layer.diff_id)
+            if layers.has(diff_id) and not any(check_layer(self._images, layers.get(diff_id))):
+                return False
+            if self._exposed(diff_id):
+                self._images.store.path(diff_id).unlink()
+            layers.remove(diff_id)
+        return True
 
     def _exposed(self, digest: Digest) -> bool:
         layers = self._images.layers
@@ -237,19 +245,19 @@ class Checker:
                         sql.execute("DELETE FROM names WHERE target = ?", (row.target,))
                         sql.execute("DELETE FROM images WHERE target = ?", (row.target,))
             yield replace(problem, state="dropped" if worthless else "kept" if repair else "")
-        with self._images.store.committing():
-            steps = self._steps.stacks()
+        yield from self._stale_steps(repair)
+
+    def _stale_steps(self, repair: bool) -> list[Problem]:
+        """Records of steps whose layers are gone. One transaction looks and removes: a build may run a step again, and
+        record it, at any time."""
+        with self._images.store.committing(), self._db.write() if repair else self._db.read():
+            stacks = self._steps.stacks()
             layers = {str(layer.diff_id) for layer in self._images.layers.all()}
-        for key, stack in steps.items():
-            if not layers.issuperset(stack):
-                if repair:
-                    self._steps.remove([key])
-                yield Problem(
-                    kind="step",
-                    what=key,
-                    detail="its result is not in the store",
-                    state="dropped" if repair else "",
-                )
+            stale = [key for key, stack in stacks.items() if not layers.issuperset(stack)]
+            if repair and stale:
+                self._steps.remove(stale)
+        state = "dropped" if repair else ""
+        return [Problem("step", key, "its result is not in the store", state=state) for key in stale]
 
     def _row(self, target: str, media_type: str, size: int) -> Problem | None:
         """The claims of an image that do not need its layers' bytes, which were read already."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from boxwright.engine import Engine
+from boxwright.image.steps import StepCache
+from boxwright.image.validate import Checker
 from boxwright.spec.digest import Digest
 from support.image import add_step, engine, imported, oci_files, rootfs, sound, tar_of
 
@@ -201,8 +204,6 @@ def test_the_collector_waits_while_something_is_looked_at(
     eng: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Content that was there at the beginning of a look is there to its end."""
-    import threading
-
     from boxwright.image import validate
 
     looking, swept = threading.Event(), threading.Event()
@@ -242,3 +243,50 @@ def test_an_image_pruned_as_it_is_registered(eng: Engine, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(store, "publish", after)
     assert store.add(store.descriptor(row), names=["plain:2"]).target == row.target
+
+
+def test_a_blob_that_came_again_since_the_look_stays(eng: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process took the broken one away and pulled it, between the look and the repair."""
+    path = _packed_blob(eng)
+    sound_bytes = path.read_bytes()
+    damage(path, 30)
+    monkeypatch.setattr(Checker, "_replaceable", lambda *_: path.write_bytes(sound_bytes) > 0)
+    found = eng.system.fsck(repair=True)
+    assert [(p.kind, p.state) for p in found] == [("blob", "repaired")]
+    assert path.read_bytes() == sound_bytes and eng.system.fsck() == []
+
+
+def test_a_layer_that_came_again_since_the_look_stays(eng: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    tar = _tar(eng)
+    sound_bytes = tar.read_bytes()
+    damage(tar, 700)
+    monkeypatch.setattr(Checker, "_replaceable", lambda *_: tar.write_bytes(sound_bytes) > 0)
+    assert [(p.kind, p.state) for p in eng.system.fsck(repair=True)] == [("layer", "repaired")]
+    assert eng.system.fsck() == [] and sound(eng.services.images_store, "plain:1")
+
+
+def test_a_step_that_ran_again_since_the_look_stays(eng: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build records it anew, with layers that are there, while the old record is looked at."""
+    diff_id = eng.services.images_store.resolved(eng.services.images_store.resolve("plain:1")).layers[0]
+    add_step(eng, "key", "sha256:" + "0" * 64)
+    other, stacks, recorded = Engine(eng.root), StepCache.stacks, threading.Event()
+
+    def build() -> None:
+        with other.services.db.write():
+            StepCache(other.services.db).remove(["key"])
+            add_step(other, "key", str(diff_id))
+        recorded.set()
+
+    thread = threading.Thread(target=build)
+
+    def slowly(steps: StepCache) -> dict[str, frozenset[str]]:
+        found = stacks(steps)
+        thread.start()
+        recorded.wait(0.3)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StepCache, "stacks", slowly)
+        assert [(p.kind, p.state) for p in eng.system.fsck(repair=True)] == [("step", "dropped")]
+        thread.join(20)
+    assert StepCache(eng.services.db).stacks() == {"key": frozenset({str(diff_id)})}
