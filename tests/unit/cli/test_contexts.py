@@ -6,12 +6,14 @@ import hashlib
 import io
 import json
 import tarfile
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from boxwright.cli.contexts import files
 from boxwright.cli.main import main
 
 
@@ -216,6 +218,24 @@ def test_rm(secured: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert told(capsys, "context", "ls", "-q") == "default\n"
     assert told(capsys, "context", "rm", "-f", "zz") == "zz\n"
     assert "cannot be removed" in told(capsys, "context", "rm", "-f", "default", code=1)
+
+
+def test_a_context_is_not_made_current_while_it_is_removed(
+    docker: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove, codes = files.remove, []
+    thread = threading.Thread(target=lambda: codes.append(main(["context", "use", "bb"])))
+
+    def slowly(*words: Any) -> None:
+        thread.start()
+        thread.join(0.3)
+        remove(*words)
+
+    monkeypatch.setattr(files, "remove", slowly)
+    assert told(capsys, "context", "rm", "bb") == "bb\n"
+    thread.join(20)
+    assert codes == [1] and told(capsys, "context", "show") == "default\n"
+    told(capsys, "context", "rm", "bb", code=1)
 
 
 def test_export_and_import(

@@ -89,7 +89,7 @@ def context_rm(ctx: Context, args: Namespace) -> int:
     """Remove contexts with their keys; by force the current one too, which is the default then."""
     from boxwright.cli.several import each
 
-    def remove(name: str) -> None:
+    def check(name: str) -> None:
         if name == files.DEFAULT:
             raise files.ContextNameInvalid(
                 f'context "{name}" cannot be removed', hint="it is this engine, and has no files"
@@ -99,9 +99,14 @@ def context_rm(ctx: Context, args: Namespace) -> int:
                 raise files.NoSuchContext(f'context "{name}" does not exist')
             if files.current(ctx) == name:
                 raise ContextInUse(f'context "{name}" is in use, set -f flag to force remove')
-        if files.named_in_config(ctx) == name:
-            files.make_current(ctx, files.DEFAULT)
-        files.remove(ctx, name)
+
+    def remove(name: str) -> None:
+        check(name)
+        with files.changing(ctx):
+            check(name)  # another process may have made it the current one
+            if files.named_in_config(ctx) == name:
+                files.make_current(ctx, files.DEFAULT)
+            files.remove(ctx, name)
 
     return each(ctx, args.name, remove)
 

@@ -87,19 +87,18 @@ def named_in_config(ctx: Context) -> str:
 
 
 def make_current(ctx: Context, name: str) -> None:
-    """Write it to config.json. Raises ContextFileInvalid."""
+    """Write it to config.json, within `changing`. Raises ContextFileInvalid."""
     from boxwright.files import whole
 
     path = ctx.settings.docker_config / "config.json"
-    with changing(ctx):
-        body = _config(ctx)
-        body.pop("currentContext", None)
-        if name != DEFAULT:
-            body["currentContext"] = name
-        try:
-            whole.replace_in_place_of(path, json.dumps(body, indent="\t", ensure_ascii=False).encode())
-        except OSError as error:
-            raise ContextFileInvalid(f"cannot write {path}: {error.strerror}") from error
+    body = _config(ctx)
+    body.pop("currentContext", None)
+    if name != DEFAULT:
+        body["currentContext"] = name
+    try:
+        whole.replace_in_place_of(path, json.dumps(body, indent="\t", ensure_ascii=False).encode())
+    except OSError as error:
+        raise ContextFileInvalid(f"cannot write {path}: {error.strerror}") from error
 
 
 def changing(ctx: Context) -> Lock:
@@ -178,7 +177,7 @@ def exists(ctx: Context, name: str) -> bool:
 
 
 def save(ctx: Context, name: str, context: SavedContext, tls: Materials) -> None:
-    """Write all of it, in place of what there was of this name. Raises ContextFileInvalid."""
+    """Write all of it, in place of what there was of this name, within `changing`. Raises ContextFileInvalid."""
     from boxwright.files import trees, whole
     from boxwright.files.disk import make_directories
 
@@ -197,7 +196,7 @@ def save(ctx: Context, name: str, context: SavedContext, tls: Materials) -> None
 
 
 def remove(ctx: Context, name: str) -> None:
-    """Remove it with its keys. Nothing there is no error. Raises ContextFileInvalid."""
+    """Remove it with its keys, within `changing`. Nothing there is no error. Raises ContextFileInvalid."""
     from boxwright.files import trees
 
     try:

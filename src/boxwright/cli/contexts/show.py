@@ -93,7 +93,9 @@ def context_use(ctx: Context, args: Namespace) -> int:
     """Make one the current context of Docker's config.json. Boxwright acts on this machine whichever it is, or not at
     all: commands that another engine is meant for are refused."""
     files.saved(ctx, args.name)
-    files.make_current(ctx, args.name)
+    with files.changing(ctx):
+        files.saved(ctx, args.name)  # another process may have removed it
+        files.make_current(ctx, args.name)
     ctx.out(args.name)
     ctx.err(f'Current context is now "{args.name}"')
     _warn(ctx)
