@@ -42,6 +42,10 @@ class ListExists(Conflict):
     """A manifest list of this name is under work already."""
 
 
+class ListChanged(Conflict):
+    """A manifest list is not the one that was pushed any more, so it is not purged."""
+
+
 @dataclass(frozen=True, slots=True)
 class ListEntry:
     """One image of a list: where it was found and what it is."""
@@ -123,7 +127,8 @@ class ManifestLists:
         return self._read(Reference.parse(name).with_default_tag())
 
     def push(self, name: str, *, purge: bool = False, progress: Progress | None = None) -> Descriptor:
-        """Bring the list and whatever of its images the repository lacks. Raises NoSuchList, what registries raise."""
+        """Bring the list and whatever of its images the repository lacks; `purge` forgets it then. Raises NoSuchList,
+        ListChanged, what registries raise."""
         reference = Reference.parse(name).with_default_tag()
         entries = self._read(reference)
         if not entries:
@@ -131,8 +136,18 @@ class ManifestLists:
         index = composed([e.desc for e in entries])
         publish(client=self._client, reference=reference, index=index, entries=entries, progress=progress)
         if purge:
-            self.remove(name)
+            self._purge(reference, entries)
         return index.descriptor
+
+    def _purge(self, reference: Reference, pushed: Sequence[ListEntry]) -> None:
+        """Forget a list, unless another process changed it since it was read to be pushed."""
+        with self._changing():
+            if self._read(reference) != pushed:
+                raise ListChanged(
+                    f"{reference.familiar} was pushed, but its list was changed meanwhile and is not removed",
+                    hint="push it again",
+                )
+            self._path(reference).unlink()
 
     def remove(self, name: str) -> None:
         """Forget a list. Raises NoSuchList."""

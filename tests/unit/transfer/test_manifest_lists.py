@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,13 +14,16 @@ from boxwright.spec import mediatypes as mt
 from boxwright.spec.descriptor import Descriptor
 from boxwright.spec.manifest import Index, parse
 from boxwright.spec.platform import Platform
+from boxwright.transfer import manifest_lists
 from boxwright.transfer.manifest_lists import (
     IndexNotes,
+    ListChanged,
     ListExists,
     ManifestLists,
     NoSuchList,
     create,
     inspect,
+    publish,
 )
 from support.registry import FakeRegistry, client, make_image, running
 
@@ -61,6 +65,26 @@ def test_create_annotate_push(registry: FakeRegistry, tmp_path: Path) -> None:
         lists.remove(f"{host}/app:all")
     with pytest.raises(NoSuchList):
         lists.push(f"{host}/app:all")
+
+
+def test_a_list_that_is_amended_while_it_is_pushed_is_not_purged(
+    registry: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"{registry.host}/app:all"
+    lists, other = (ManifestLists(tmp_path / "root", client(tmp_path)) for _ in range(2))
+    lists.create(name, [f"{registry.host}/app:amd"])
+
+    def meanwhile(**words: Any) -> None:
+        publish(**words)
+        other.create(name, [f"{registry.host}/app:arm"], amend=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest_lists, "publish", meanwhile)
+        with pytest.raises(ListChanged):
+            lists.push(name, purge=True)
+    assert platforms(lists.index(name)) == ["linux/amd64", "linux/arm64"]
+    lists.push(name, purge=True)
+    assert lists.names() == []
 
 
 def test_docker_images_make_a_docker_list(registry: FakeRegistry, tmp_path: Path) -> None:
