@@ -22,6 +22,8 @@ _IFA_ADDRESS, _IFA_LOCAL, _IFA_LABEL, _IFA_BROADCAST, _IFA_FLAGS, _IFA_PROTO = 1
 _NO_DAD = 2  # IFA_F_NODAD: whether an IPv6 address is another's, too, is our own knowledge
 _OURS = 0xB0  # IFA_PROTO of an IPv6 address that a label would be given to, could it have one
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
+_MAIN, _BOOT, _UNICAST, _PROHIBIT = 254, 3, 1, 8  # of routes: table, protocol, types
+_UNIVERSE, _LINK, _NOWHERE = 0, 253, 255  # scopes
 _UP, _LOOPBACK = 1, 8
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _NETLINK_NETFILTER = 12
@@ -41,6 +43,19 @@ def _name(text: str) -> bytes:
 
 def _link(index: int = 0, flags: int = 0, change: int = 0) -> bytes:
     return pack("BxHiII", 0, 0, index, flags, change)
+
+
+def _route(
+    family: int,
+    *,
+    prefix: int = 0,
+    table: int = _MAIN,
+    protocol: int = 0,
+    scope: int = _UNIVERSE,
+    kind: int = 0,
+) -> bytes:
+    """A struct rtmsg of rtnetlink(7); `prefix` is of the destination."""
+    return bytes((family, prefix, 0, 0, table, protocol, scope, kind)) + pack("I", 0)
 
 
 def _packed(address: str) -> bytes:
@@ -244,13 +259,12 @@ class Netlink(_Socket):
         packed = _packed(gateway)
         family = AF_INET if len(packed) == 4 else AF_INET6
         way = attribute(_RTA_GATEWAY, packed) if any(packed) else b""
-        # table main, protocol boot, scope universe (of a link without a gateway: link), type unicast
-        body = pack("BBBBBBBBI", family, 0, 0, 0, 254, 3, 0 if way else 253, 1, 0)
+        body = _route(family, protocol=_BOOT, scope=_UNIVERSE if way else _LINK, kind=_UNICAST)
         self._request(RTM_NEWROUTE, _CREATE | _REPLACE, body + way + attribute(_RTA_OIF, pack("I", index)))
 
     def delete_default_route(self, *, six: bool = False) -> None:
         """Nothing else goes anywhere; none is no error."""
-        body = pack("BBBBBBBBI", AF_INET6 if six else AF_INET, 0, 0, 0, 254, 0, 255, 0, 0)
+        body = _route(AF_INET6 if six else AF_INET, scope=_NOWHERE)
         try:
             self._request(RTM_DELROUTE, 0, body)
         except OSError as error:
@@ -259,18 +273,17 @@ class Netlink(_Socket):
 
     def prohibit(self, address: str, prefix: int) -> None:
         """Nothing is sent to these IPv4 addresses."""
-        # table main, protocol boot, scope universe, type prohibit
-        body = pack("BBBBBBBBI", AF_INET, prefix, 0, 0, 254, 3, 0, 8, 0)
+        body = _route(AF_INET, prefix=prefix, protocol=_BOOT, kind=_PROHIBIT)
         self._request(RTM_NEWROUTE, _CREATE, body + attribute(_RTA_DST, _packed(address)))
 
     def destinations(self, *, six: bool = False) -> list[tuple[bytes, int]]:
         """Networks of the main table, as packed address and prefix length: what a new network must not overlap."""
         found = []
         family = AF_INET6 if six else AF_INET
-        for reply in self._request(RTM_GETROUTE, _DUMP, pack("BBBBBBBBI", family, 0, 0, 0, 0, 0, 0, 0, 0)):
+        for reply in self._request(RTM_GETROUTE, _DUMP, _route(family, table=0)):
             length, table = reply[1], reply[4]
             values = dict(_attributes(reply, 12))
-            if table == 254 and length and _RTA_DST in values:
+            if table == _MAIN and length and _RTA_DST in values:
                 found.append((values[_RTA_DST], int(length)))
         return found
 

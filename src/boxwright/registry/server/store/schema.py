@@ -102,33 +102,66 @@ CREATE INDEX IF NOT EXISTS search_by_pulls ON search (pulls DESC, name);
 CREATE INDEX IF NOT EXISTS search_by_updated ON search (updated DESC, name);
 CREATE INDEX IF NOT EXISTS search_official ON search (name) WHERE official = 1;
 CREATE INDEX IF NOT EXISTS search_by_name ON search (name);
-CREATE VIRTUAL TABLE IF NOT EXISTS search_text USING fts5(name, title, description, labels, platforms, content = 'search', content_rowid = 'id', tokenize = 'trigram');
-CREATE TRIGGER IF NOT EXISTS search_added AFTER INSERT ON search BEGIN INSERT INTO search_text (rowid, name, title, description, labels, platforms) VALUES (new.id, new.name, new.title, new.description, new.labels, new.platforms); END;
-CREATE TRIGGER IF NOT EXISTS search_removed AFTER DELETE ON search BEGIN INSERT INTO search_text (search_text, rowid, name, title, description, labels, platforms) VALUES ('delete', old.id, old.name, old.title, old.description, old.labels, old.platforms); END;
-CREATE TRIGGER IF NOT EXISTS search_changed AFTER UPDATE OF title, description, labels, platforms ON search BEGIN INSERT INTO search_text (search_text, rowid, name, title, description, labels, platforms) VALUES ('delete', old.id, old.name, old.title, old.description, old.labels, old.platforms); INSERT INTO search_text (rowid, name, title, description, labels, platforms) VALUES (new.id, new.name, new.title, new.description, new.labels, new.platforms); END;
+CREATE VIRTUAL TABLE IF NOT EXISTS search_text USING fts5(name, title, description, labels, platforms,
+    content = 'search', content_rowid = 'id', tokenize = 'trigram');
+CREATE TRIGGER IF NOT EXISTS search_added AFTER INSERT ON search BEGIN
+    INSERT INTO search_text (rowid, name, title, description, labels, platforms)
+        VALUES (new.id, new.name, new.title, new.description, new.labels, new.platforms);
+END;
+CREATE TRIGGER IF NOT EXISTS search_removed AFTER DELETE ON search BEGIN
+    INSERT INTO search_text (search_text, rowid, name, title, description, labels, platforms)
+        VALUES ('delete', old.id, old.name, old.title, old.description, old.labels, old.platforms);
+END;
+CREATE TRIGGER IF NOT EXISTS search_changed
+    AFTER UPDATE OF title, description, labels, platforms ON search BEGIN
+    INSERT INTO search_text (search_text, rowid, name, title, description, labels, platforms)
+        VALUES ('delete', old.id, old.name, old.title, old.description, old.labels, old.platforms);
+    INSERT INTO search_text (rowid, name, title, description, labels, platforms)
+        VALUES (new.id, new.name, new.title, new.description, new.labels, new.platforms);
+END;
 CREATE TABLE IF NOT EXISTS search_todo (     -- changed since it was described; `change` tells one change from the next
     repository  INTEGER PRIMARY KEY,
     change      INTEGER NOT NULL
 );
-CREATE TRIGGER IF NOT EXISTS search_todo_new AFTER INSERT ON repositories BEGIN INSERT INTO search_todo VALUES (new.id, random()) ON CONFLICT DO UPDATE SET change = excluded.change; END;
-CREATE TRIGGER IF NOT EXISTS search_todo_updated AFTER UPDATE OF updated ON repositories BEGIN INSERT INTO search_todo VALUES (new.id, random()) ON CONFLICT DO UPDATE SET change = excluded.change; END;
-CREATE TRIGGER IF NOT EXISTS search_todo_untagged AFTER DELETE ON tags BEGIN INSERT INTO search_todo VALUES (old.repository, random()) ON CONFLICT DO UPDATE SET change = excluded.change; END;
-CREATE TRIGGER IF NOT EXISTS search_pulled AFTER UPDATE OF pulls ON repositories BEGIN UPDATE search SET pulls = new.pulls WHERE id = new.id; END;
+CREATE TRIGGER IF NOT EXISTS search_todo_new AFTER INSERT ON repositories BEGIN
+    INSERT INTO search_todo VALUES (new.id, random()) ON CONFLICT DO UPDATE SET change = excluded.change;
+END;
+CREATE TRIGGER IF NOT EXISTS search_todo_updated AFTER UPDATE OF updated ON repositories BEGIN
+    INSERT INTO search_todo VALUES (new.id, random()) ON CONFLICT DO UPDATE SET change = excluded.change;
+END;
+CREATE TRIGGER IF NOT EXISTS search_todo_untagged AFTER DELETE ON tags BEGIN
+    INSERT INTO search_todo VALUES (old.repository, random())
+        ON CONFLICT DO UPDATE SET change = excluded.change;
+END;
+CREATE TRIGGER IF NOT EXISTS search_pulled AFTER UPDATE OF pulls ON repositories BEGIN
+    UPDATE search SET pulls = new.pulls WHERE id = new.id;
+END;
 CREATE TABLE IF NOT EXISTS stars (
     repository  INTEGER NOT NULL REFERENCES repositories (id) ON DELETE CASCADE,
     user        TEXT NOT NULL,
     added       REAL NOT NULL,
     PRIMARY KEY (repository, user)
 ) WITHOUT ROWID;
-CREATE TRIGGER IF NOT EXISTS stars_added AFTER INSERT ON stars BEGIN UPDATE search SET stars = stars + 1 WHERE id = new.repository; END;
-CREATE TRIGGER IF NOT EXISTS stars_removed AFTER DELETE ON stars BEGIN UPDATE search SET stars = stars - 1 WHERE id = old.repository; END;
+CREATE TRIGGER IF NOT EXISTS stars_added AFTER INSERT ON stars BEGIN
+    UPDATE search SET stars = stars + 1 WHERE id = new.repository;
+END;
+CREATE TRIGGER IF NOT EXISTS stars_removed AFTER DELETE ON stars BEGIN
+    UPDATE search SET stars = stars - 1 WHERE id = old.repository;
+END;
 CREATE TABLE IF NOT EXISTS own_descriptions (  -- written by the owners, before what images say
     repository   INTEGER PRIMARY KEY REFERENCES repositories (id) ON DELETE CASCADE,
     description  TEXT NOT NULL
 );
-CREATE TRIGGER IF NOT EXISTS own_description_added AFTER INSERT ON own_descriptions BEGIN INSERT INTO search_todo VALUES (new.repository, random()) ON CONFLICT DO UPDATE SET change = excluded.change; END;
-CREATE TRIGGER IF NOT EXISTS own_description_removed AFTER DELETE ON own_descriptions BEGIN INSERT INTO search_todo VALUES (old.repository, random()) ON CONFLICT DO UPDATE SET change = excluded.change; END;
-INSERT INTO search_todo SELECT id, random() FROM repositories WHERE id NOT IN (SELECT id FROM search) AND id NOT IN (SELECT repository FROM search_todo);
+CREATE TRIGGER IF NOT EXISTS own_description_added AFTER INSERT ON own_descriptions BEGIN
+    INSERT INTO search_todo VALUES (new.repository, random())
+        ON CONFLICT DO UPDATE SET change = excluded.change;
+END;
+CREATE TRIGGER IF NOT EXISTS own_description_removed AFTER DELETE ON own_descriptions BEGIN
+    INSERT INTO search_todo VALUES (old.repository, random())
+        ON CONFLICT DO UPDATE SET change = excluded.change;
+END;
+INSERT INTO search_todo SELECT id, random() FROM repositories WHERE id NOT IN (SELECT id FROM search)
+    AND id NOT IN (SELECT repository FROM search_todo);
 -- builds
 CREATE TABLE IF NOT EXISTS build_links (
     repository  TEXT PRIMARY KEY,
@@ -150,9 +183,16 @@ CREATE TABLE IF NOT EXISTS builds (
 );
 CREATE INDEX IF NOT EXISTS builds_by_repository ON builds (repository, id);
 CREATE INDEX IF NOT EXISTS builds_by_state ON builds (state, id);
-CREATE TRIGGER IF NOT EXISTS build_links_added AFTER INSERT ON build_links BEGIN UPDATE search SET automated = 1 WHERE name = new.repository; END;
-CREATE TRIGGER IF NOT EXISTS build_links_removed AFTER DELETE ON build_links BEGIN UPDATE search SET automated = 0 WHERE name = old.repository; END;
-CREATE TRIGGER IF NOT EXISTS build_links_found AFTER INSERT ON search WHEN EXISTS (SELECT 1 FROM build_links WHERE repository = new.name) BEGIN UPDATE search SET automated = 1 WHERE id = new.id; END;
+CREATE TRIGGER IF NOT EXISTS build_links_added AFTER INSERT ON build_links BEGIN
+    UPDATE search SET automated = 1 WHERE name = new.repository;
+END;
+CREATE TRIGGER IF NOT EXISTS build_links_removed AFTER DELETE ON build_links BEGIN
+    UPDATE search SET automated = 0 WHERE name = old.repository;
+END;
+CREATE TRIGGER IF NOT EXISTS build_links_found
+    AFTER INSERT ON search WHEN EXISTS (SELECT 1 FROM build_links WHERE repository = new.name) BEGIN
+    UPDATE search SET automated = 1 WHERE id = new.id;
+END;
 -- webhooks
 CREATE TABLE IF NOT EXISTS events (
     id     INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -165,11 +205,20 @@ CREATE INDEX IF NOT EXISTS events_by_hook ON events (hook, id);
 """
 
 _LOGINS_AND_UNTAGGED = """
-ALTER TABLE tokens ADD COLUMN account TEXT NOT NULL DEFAULT '';   -- mark of the account that made it; '' = good for any password of the account
+-- Mark of the account that made it; '' = good for any password of the account.
+ALTER TABLE tokens ADD COLUMN account TEXT NOT NULL DEFAULT '';
 ALTER TABLE manifests ADD COLUMN untagged REAL NOT NULL DEFAULT 0;  -- when it last lost a tag
-UPDATE manifests SET untagged = (julianday('now') - 2440587.5) * 86400.0 WHERE NOT EXISTS (SELECT 1 FROM tags t WHERE t.repository = manifests.repository AND t.digest = manifests.digest);
-CREATE TRIGGER tag_removed AFTER DELETE ON tags BEGIN UPDATE manifests SET untagged = (julianday('now') - 2440587.5) * 86400.0 WHERE repository = old.repository AND digest = old.digest; END;
-CREATE TRIGGER tag_moved AFTER UPDATE OF digest ON tags WHEN old.digest <> new.digest BEGIN UPDATE manifests SET untagged = (julianday('now') - 2440587.5) * 86400.0 WHERE repository = old.repository AND digest = old.digest; END;
+UPDATE manifests SET untagged = (julianday('now') - 2440587.5) * 86400.0
+    WHERE NOT EXISTS (SELECT 1 FROM tags t WHERE t.repository = manifests.repository
+    AND t.digest = manifests.digest);
+CREATE TRIGGER tag_removed AFTER DELETE ON tags BEGIN
+    UPDATE manifests SET untagged = (julianday('now') - 2440587.5) * 86400.0
+        WHERE repository = old.repository AND digest = old.digest;
+END;
+CREATE TRIGGER tag_moved AFTER UPDATE OF digest ON tags WHEN old.digest <> new.digest BEGIN
+    UPDATE manifests SET untagged = (julianday('now') - 2440587.5) * 86400.0
+        WHERE repository = old.repository AND digest = old.digest;
+END;
 """
 
 RUNGS = (_CATALOG, _ROOMS, _LOGINS_AND_UNTAGGED)
