@@ -88,9 +88,9 @@ def test_a_search_asks_the_registry_that_the_term_names(api: ApiClient) -> None:
 
 def test_no_more_than_so_many_requests_at_a_time(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "_MOST_REQUESTS", 1)
-    with socket.socket(socket.AF_UNIX) as slow:
-        slow.connect(str(api.path))
-        slow.sendall(b"POST /images/prune HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+    with socket.socket(socket.AF_UNIX) as lasting:
+        lasting.connect(str(api.path))
+        lasting.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
         eventually(lambda: api.ask("GET", "/_ping")[0] == 503)
     eventually(lambda: api.ask("GET", "/_ping")[0] == 200)
 
