@@ -174,6 +174,10 @@ def add_container(eng: Engine, image: str, container: str = "c" * 64, *, status:
         )
 
 
+def layer_of(eng: Engine, name: str) -> str:
+    return str(eng.services.images_store.resolved(eng.services.images_store.resolve(name)).layers[-1])
+
+
 def add_step(eng: Engine, key: str, *layers: str, used: float | None = None, size: int = 0) -> None:
     """A step record that keeps these layers."""
     now = time.time() if used is None else used

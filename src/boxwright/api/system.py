@@ -68,14 +68,20 @@ def _df(exchange: Exchange, engine: Engine, name: str) -> ApiReply:
     if not wanted or "volume" in wanted:
         out["Volumes"] = [engine.volumes.inspect(one.name, size=True) for one in engine.volumes.list()]
     if not wanted or "build-cache" in wanted:
+        from boxwright.spec.times import rfc3339
+
         out["BuildCache"] = [
             {
-                "ID": item.entry.name,
+                "ID": item.entry.key,
+                "Parents": list(item.entry.parents),
                 "Type": item.entry.kind,
                 "Description": item.entry.name,
-                "InUse": False,
-                "Shared": False,
+                "InUse": item.entry.in_use,
+                "Shared": item.entry.in_use,
                 "Size": item.size,
+                "CreatedAt": rfc3339(item.entry.created),
+                "LastUsedAt": rfc3339(item.entry.last_used) if item.entry.last_used else None,
+                "UsageCount": item.entry.uses,
             }
             for item in engine.builds.cache()
         ]

@@ -54,14 +54,11 @@ class EngineRegistries:
                 or f"`boxwright search {reference.familiar_name}` may find it under another name",
             ) from error
         manifest = _manifest(source=remote, desc=target, platform=platform, name=str(reference))
-        config = ImageConfig.parse(
-            read_verified(remote.open(manifest.config), manifest.config, limit=MAX_SIZE)
-        ).on_host()
         pinned = f"{reference.name}:{reference.tag}@{target.digest}" if reference.tag else str(reference)
         return Base(
             name=str(reference),
             digest=str(target.digest),
-            config=config,
+            config=_config(remote, manifest),
             image_id=str(manifest.config.digest),
             pinned=pinned,
         )
@@ -140,9 +137,7 @@ def _peek_layout(name: str, platform: Platform) -> Base:
     return Base(
         name=name.rpartition("@")[0],
         digest=str(target.digest),
-        config=ImageConfig.parse(
-            read_verified(layout.open(manifest.config), manifest.config, limit=MAX_SIZE)
-        ).on_host(),
+        config=_config(layout, manifest),
         image_id=str(manifest.config.digest),
         pinned=name,
     )

@@ -93,8 +93,9 @@ class Builders:
 
     def use(self, name: str) -> None:
         """Make a builder the current one. Raises NoSuchBuilder."""
-        self.get(name)
-        self._write("current", name.encode())
+        with self._changing():
+            self.get(name)
+            self._write("current", name.encode())
 
     def create(self, builder: NamedBuilder, *, append: bool = False) -> NamedBuilder:
         """Give the builder one more name. Raises Invalid, BuilderExists, DriverElsewhere."""
@@ -167,7 +168,6 @@ class Builders:
         return Lock.on(self._folder)
 
     def _write(self, name: str, data: bytes) -> None:
-        make_directories(self._folder)
         write_atomic(self._folder / name, data)
 
 

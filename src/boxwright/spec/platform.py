@@ -37,8 +37,6 @@ _KNOWN = frozenset(
 _SYSTEMS = frozenset(
     "aix android darwin dragonfly freebsd illumos ios js linux netbsd openbsd plan9 solaris wasip1 windows".split()
 )
-
-
 _LEVELS = 99  # no more minor versions of an instruction set are told apart
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from boxwright.errors import Invalid
 from boxwright.spec.digest import Digest
+from boxwright.spec.text import ALNUM, NAME
 from boxwright.spec.values import dataclass, replace
 
 DEFAULT_DOMAIN = "docker.io"
 DEFAULT_TAG = "latest"
 
 _LOWER = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
-_ALNUM = _LOWER | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _HEX = frozenset("0123456789abcdefABCDEF")
 _ADDRESS = _HEX | frozenset(":")
-_COMPONENT, _LABEL, _TAG = _LOWER | frozenset("._-"), _ALNUM | frozenset("-"), _ALNUM | frozenset("_.-")
+_COMPONENT, _LABEL = _LOWER | frozenset("._-"), ALNUM | frozenset("-")
 # What may not stand between two letters of a path's component: separators are one dot, one or two underscores, hyphens.
 _NO_SEPARATORS = ("..", "._", "_.", "___", ".-", "-.", "_-", "-_")
 _LONGEST_TAG = 128
@@ -117,7 +117,7 @@ class Reference:
 
 def is_tag(text: str) -> bool:
     """Whether the text can be a tag."""
-    return 0 < len(text) <= _LONGEST_TAG and text[0] not in ".-" and _TAG.issuperset(text)
+    return 0 < len(text) <= _LONGEST_TAG and text[0] not in ".-" and NAME.issuperset(text)
 
 
 def _is_domain(text: str) -> bool:
@@ -154,7 +154,7 @@ def _is_digest(text: str) -> bool:
     return (
         len(encoded) >= _LEAST_HEX
         and _HEX.issuperset(encoded)
-        and all(word != "" and not word[0].isdigit() and _ALNUM.issuperset(word) for word in words)
+        and all(word != "" and not word[0].isdigit() and ALNUM.issuperset(word) for word in words)
     )
 
 

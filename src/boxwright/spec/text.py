@@ -60,8 +60,8 @@ def go_quote(text: str) -> str:
     return '"' + "".join(out) + '"'
 
 
-_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
-_NEXT = _FIRST | frozenset("_.-")
+ALNUM = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+NAME = ALNUM | frozenset("_.-")  # what names of containers, tags and platforms are made of
 
 
 def whole_number(text: str, most: int) -> int | None:
@@ -76,7 +76,7 @@ def whole_number(text: str, most: int) -> int | None:
 def is_name(text: str, least: int = 2) -> bool:
     """Whether a container, volume or network may be called so: ``[a-zA-Z0-9][a-zA-Z0-9_.-]+``, of `least` characters
     or more."""
-    return len(text) >= least and text[0] in _FIRST and _NEXT.issuperset(text)
+    return len(text) >= least and text[0] in ALNUM and NAME.issuperset(text)
 
 
 def version(text: str) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from boxwright.api.server import unversioned
 from boxwright.engine import Engine
 from boxwright.files.identity import identity
 from support.engine_api import ApiClient, served
+from support.image import add_step, imported, layer_of
 from support.registry import make_image, running
 from support.waiting import eventually
 
@@ -105,6 +106,22 @@ def test_info_and_df(api: ApiClient) -> None:
         "BuildCache",
     }
     assert set(api.ask("GET", "/system/df?type=volume")[1]) == {"Volumes"}
+
+
+def test_df_says_which_records_of_the_build_cache_images_keep(tmp_path: Path) -> None:
+    engine = Engine(tmp_path / "root")
+    imported(engine, "app", "1")
+    imported(engine, "gone", "2")
+    add_step(engine, "kept", layer_of(engine, "app"))
+    add_step(engine, "alone", layer_of(engine, "gone"))
+    engine.images.remove("gone")
+    with served(engine) as client:
+        cache = client.ask("GET", "/system/df?type=build-cache")[1]["BuildCache"]
+    assert {one["ID"]: (one["InUse"], one["Shared"]) for one in cache} == {
+        "kept": (True, True),
+        "alone": (False, False),
+    }
+    assert all(one["CreatedAt"].endswith("Z") for one in cache)
 
 
 def test_requests_leave_no_descriptors(api: ApiClient) -> None:

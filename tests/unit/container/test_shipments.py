@@ -167,6 +167,10 @@ def test_what_a_supervisor_is_told(tmp_path: Path) -> None:
     assert plan.shipping is not None and plan.shipping.buffer == 1
 
 
+def test_a_tag_is_checked_against_all_that_a_container_has(tmp_path: Path) -> None:
+    assert set(shipments._SAMPLE) == set(shipments._facts(container(tmp_path, "json-file")))
+
+
 def test_tags() -> None:
     facts = {"Name": "a", "ID": "b"}
     assert rendered("{{.Name}}-{{- .ID -}}!", facts) == "a-b!"

@@ -17,7 +17,7 @@ from boxwright.image.maintain import Pruned
 from boxwright.image.remove import ImageInUse, Remover, Use
 from boxwright.layer.blobs import ingest_tar
 from boxwright.spec import mediatypes as mt
-from support.image import add_container, add_step, engine, imported, oci_files, tar_of, with_entry
+from support.image import add_container, add_step, engine, imported, layer_of, oci_files, tar_of, with_entry
 
 
 @pytest.fixture
@@ -31,10 +31,6 @@ def lines(eng: Engine, *names: str, force: bool = False, **options: bool) -> lis
 
 def keys(pruned: Pruned) -> tuple[str, ...]:
     return tuple(line.what for line in pruned.removed)
-
-
-def layer_of(eng: Engine, name: str) -> str:
-    return str(eng.services.images_store.resolved(eng.services.images_store.resolve(name)).layers[-1])
 
 
 def empty(eng: Engine) -> bool:

@@ -20,7 +20,6 @@ from boxwright.spec.values import dataclass, replace
 MAX_LINE = 65535  # bytes, as BuildKit's scanner has it
 
 _BOM = b"\xef\xbb\xbf"
-# A doubled escape token at the end is a literal one, not a continuation.
 _ESCAPES = ("\\", "`")
 _HEREDOC_INSTRUCTIONS = ("add", "copy", "run")
 
